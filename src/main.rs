@@ -1,0 +1,3 @@
+//! The `icecore` binary.
+
+fn main() {}
