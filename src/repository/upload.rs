@@ -1,0 +1,116 @@
+//! Finished packs on their way to the store: a few at a time, and the first failure stops the rest.
+
+use bytes::Bytes;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::error::RepositoryError;
+use crate::store::{Created, ObjectKey, Store};
+
+/// Packs waiting or under way, over all threads; what a writer holds in memory is this many packs and the two it fills.
+const MAX_PENDING_PER_THREAD: usize = 1;
+
+#[derive(Debug, Default)]
+struct Progress {
+    pending: usize,
+    error: Option<RepositoryError>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn done(&self, result: Result<(), RepositoryError>) {
+        let mut progress = self.lock();
+        progress.pending -= 1;
+        if let Err(error) = result {
+            progress.error.get_or_insert(error);
+        }
+        self.changed.notify_all();
+    }
+}
+
+/// Puts objects in the background. With no threads it puts them at once, which makes runs repeatable.
+#[derive(Debug)]
+pub(crate) struct Uploader {
+    store: Arc<dyn Store>,
+    queue: Option<SyncSender<(ObjectKey, Bytes)>>,
+    threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+impl Uploader {
+    pub(crate) fn new(store: &Arc<dyn Store>, threads: usize) -> Result<Self, RepositoryError> {
+        let (queue, work) = sync_channel((threads * MAX_PENDING_PER_THREAD).max(1));
+        let work = Arc::new(Mutex::new(work));
+        let shared = Arc::new(Shared::default());
+        let threads = (0..threads)
+            .map(|_| {
+                let (store, work, shared) = (Arc::clone(store), Arc::clone(&work), Arc::clone(&shared));
+                thread::Builder::new().name("upload".to_owned()).spawn(move || serve(store.as_ref(), &work, &shared))
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| RepositoryError::Worker { what: format!("upload: {error}") })?;
+        let queue = Some(queue).filter(|_| !threads.is_empty());
+        Ok(Self { store: Arc::clone(store), queue, threads, shared })
+    }
+
+    /// Hands over an object. Blocks while too many are under way; fails with the first failure of any earlier one.
+    pub(crate) fn submit(&self, key: ObjectKey, bytes: Bytes) -> Result<(), RepositoryError> {
+        self.check()?;
+        let Some(queue) = &self.queue else { return put_new(self.store.as_ref(), &key, bytes) };
+        self.shared.lock().pending += 1;
+        queue.send((key, bytes)).map_err(|_| RepositoryError::Worker { what: "upload".to_owned() })
+    }
+
+    /// Returns when everything handed over is durable.
+    pub(crate) fn flush(&self) -> Result<(), RepositoryError> {
+        let mut progress = self.shared.lock();
+        while progress.pending > 0 {
+            progress = self.shared.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(progress);
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), RepositoryError> {
+        match self.shared.lock().error.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Uploader {
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has reported nothing as done, so nothing was committed on its word.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(store: &dyn Store, work: &Mutex<Receiver<(ObjectKey, Bytes)>>, shared: &Shared) {
+    loop {
+        let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((key, bytes)) = next else { return };
+        let failed = shared.lock().error.is_some();
+        shared.done(if failed { Ok(()) } else { put_new(store, &key, bytes) });
+    }
+}
+
+fn put_new(store: &dyn Store, key: &ObjectKey, bytes: Bytes) -> Result<(), RepositoryError> {
+    match store.put_if_absent(key, bytes)? {
+        Created::New => Ok(()),
+        Created::AlreadyThere => Err(RepositoryError::NameTaken { object: key.to_string() }),
+    }
+}

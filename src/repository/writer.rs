@@ -1,0 +1,403 @@
+//! Writing a recovery point: chunks into packs, packs into the store, the tree, and the manifest last.
+//!
+//! ```text
+//!   lease ─► windows ─► data packs ─┐
+//!                └────► tree packs ─┴─ all durable ─► manifest (put-if-absent) ─► lease ends
+//! ```
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::codec::FrameCompressor;
+use super::error::RepositoryError;
+use super::format::frame::{Codec, FrameKind};
+use super::format::node::{ChunkEntry, FAN_OUT, FrameRef, NodeRef};
+use super::format::point::{ChangeSource, Consistency, Point, Previous, Statistics, Tree};
+use super::frame::{PackBuilder, Payload};
+use super::ids::{LeaseId, PointId};
+use super::leases::HeldLease;
+use super::points::ListedPoint;
+use super::recent::RecentChunks;
+use super::tree::{Basis, NodeCache, TreeBuilder, TreeReader};
+use super::upload::Uploader;
+use super::window::{CutChunk, CutWindow, WindowCutter};
+use super::{Repository, exists, names};
+use crate::base::clock::Timestamp;
+use crate::base::extent::{Extent, ExtentSet};
+
+/// What a writer must know before it begins.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// The volume's name.
+    pub volume: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its chunk size in bytes.
+    pub chunk_bytes: u32,
+    /// How new chunks are compressed.
+    pub codec: Codec,
+    /// The point to build on. Its chunk size must be the same.
+    pub previous: Option<ListedPoint>,
+    /// Who writes, in words.
+    pub host: String,
+    /// Threads that put packs; 0 puts them in the calling thread.
+    pub upload_threads: usize,
+    /// A checkpoint is published after this many new stored bytes, so that a killed run need not store them again.
+    pub checkpoint_bytes: u64,
+}
+
+/// What the caller knows of the volume once it is read.
+#[derive(Debug, Clone)]
+pub struct PointFacts {
+    /// When the volume was cut.
+    pub cut: Timestamp,
+    /// What was read, in words.
+    pub source: String,
+    /// How changes were known.
+    pub change_source: ChangeSource,
+    /// The state of the volume.
+    pub consistency: Consistency,
+    /// Ranges that could not be read.
+    pub unreadable: ExtentSet,
+    /// A change list was caught lying, here.
+    pub incident: Option<Extent>,
+    /// Bytes read from the source.
+    pub read_bytes: u64,
+    /// From start to now, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Packs of one kind, one of them being filled.
+#[derive(Debug)]
+struct PackStream {
+    open: Option<PackBuilder>,
+    stored_bytes: u64,
+}
+
+/// Decoded nodes of the old tree at hand while a tree is built.
+const BUILD_CACHE_NODES: usize = 512;
+/// And in each of the readers that windows are compared with.
+const COMPARE_CACHE_NODES: usize = 512;
+
+/// Writes one recovery point.
+#[derive(Debug)]
+pub struct PointWriter {
+    repository: Repository,
+    options: WriterOptions,
+    lease: HeldLease,
+    uploader: Uploader,
+    data: PackStream,
+    nodes: PackStream,
+    builder: TreeBuilder,
+    old: Option<TreeReader>,
+    resumed: Option<Tree>,
+    leaf: Option<(u64, Vec<ChunkEntry>)>,
+    recent: Arc<Mutex<RecentChunks>>,
+    new_bytes: u64,
+    checkpoint_at: u64,
+}
+
+impl Repository {
+    /// Begins a recovery point.
+    pub fn write_point(&self, options: WriterOptions) -> Result<PointWriter, RepositoryError> {
+        let volume = self.volume_key(&options.volume);
+        let basis: Vec<PointId> = options.previous.iter().map(|point| point.id).collect();
+        if options.previous.as_ref().is_some_and(|point| point.point.tree.chunk_bytes != options.chunk_bytes) {
+            let what = "a point can only build on one of the same chunk size".to_owned();
+            return Err(RepositoryError::Misused { what });
+        }
+        let mut lease = HeldLease::take(self, volume, basis.clone(), &options.host)?;
+        // Only now that the lease is public does "it is still there" mean that it stays.
+        for id in &basis {
+            if !exists(self.store.as_ref(), &names::point(volume, *id))? {
+                lease.release()?;
+                return Err(RepositoryError::NoSuchPoint { selector: id.to_string() });
+            }
+        }
+        let resumed = self.resume(&mut lease, volume, &basis, options.chunk_bytes)?;
+        let chunks = options.size.div_ceil(options.chunk_bytes.into());
+        let old = options.previous.as_ref().map(|point| self.tree_reader(point.point.tree, BUILD_CACHE_NODES));
+        Ok(PointWriter {
+            lease,
+            uploader: Uploader::new(&self.store, options.upload_threads)?,
+            data: PackStream { open: None, stored_bytes: 0 },
+            nodes: PackStream { open: None, stored_bytes: 0 },
+            builder: TreeBuilder::new(options.size, options.chunk_bytes),
+            old,
+            resumed,
+            leaf: None,
+            recent: Arc::new(Mutex::new(RecentChunks::new(chunks))),
+            new_bytes: 0,
+            checkpoint_at: options.checkpoint_bytes,
+            repository: self.clone(),
+            options,
+        })
+    }
+
+    /// Finds what a killed run left, and holds it.
+    fn resume(
+        &self,
+        lease: &mut HeldLease,
+        volume: super::ids::VolumeKey,
+        basis: &[PointId],
+        chunk_bytes: u32,
+    ) -> Result<Option<Tree>, RepositoryError> {
+        let Some((old_lease, tree)) = self.find_checkpoint(volume, basis, chunk_bytes)? else { return Ok(None) };
+        lease.hold(tree)?;
+        // If the old lease went meanwhile, collection may have looked between the two.
+        Ok(exists(self.store.as_ref(), &names::lease(old_lease))?.then_some(tree))
+    }
+
+    pub(crate) fn tree_reader(&self, tree: Tree, cached_nodes: usize) -> TreeReader {
+        TreeReader::new(tree, Arc::clone(&self.ring), self.fetcher(), NodeCache::new(cached_nodes))
+    }
+}
+
+/// Entries of earlier trees at the places of a volume; one for each thread that compares.
+#[derive(Debug)]
+pub struct EarlierChunks {
+    trees: Vec<TreeReader>,
+    leaves: Vec<Option<(u64, Vec<ChunkEntry>)>>,
+}
+
+impl EarlierChunks {
+    /// What each earlier tree holds from `first_chunk` on, to the end of that chunk's leaf. The newest tree comes first.
+    pub fn at(&mut self, first_chunk: u64) -> Result<Vec<&[ChunkEntry]>, RepositoryError> {
+        let leaf = first_chunk - first_chunk % FAN_OUT as u64;
+        for (tree, cached) in self.trees.iter_mut().zip(&mut self.leaves) {
+            if cached.as_ref().is_none_or(|(known, _)| *known != leaf) {
+                *cached = Some((leaf, tree.leaf(leaf)?));
+            }
+        }
+        let skip = usize::try_from(first_chunk - leaf).unwrap_or_default();
+        Ok(self.leaves.iter().flatten().map(|(_, entries)| entries.get(skip..).unwrap_or_default()).collect())
+    }
+}
+
+impl PointWriter {
+    /// A cutter for one thread.
+    #[must_use]
+    pub fn cutter(&self) -> WindowCutter {
+        WindowCutter {
+            ring: Arc::clone(&self.repository.ring),
+            recent: Arc::clone(&self.recent),
+            chunk_bytes: self.options.chunk_bytes,
+            codec: self.options.codec,
+            compressor: FrameCompressor::default(),
+            gathered: Vec::new(),
+        }
+    }
+
+    /// The earlier trees to compare with, for one thread: the previous point, and what a killed run left.
+    #[must_use]
+    pub fn earlier(&self) -> EarlierChunks {
+        let previous = self.options.previous.as_ref().map(|point| point.point.tree);
+        let trees: Vec<_> = previous
+            .into_iter()
+            .chain(self.resumed)
+            .map(|tree| self.repository.tree_reader(tree, COMPARE_CACHE_NODES))
+            .collect();
+        EarlierChunks { leaves: vec![None; trees.len()], trees }
+    }
+
+    /// True when a killed run's work is being used.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.resumed.is_some()
+    }
+
+    /// Appends a window. Windows come in ascending order; what lies between them is taken from the previous point.
+    pub fn append(&mut self, window: &CutWindow) -> Result<(), RepositoryError> {
+        self.lease.keep()?;
+        let frame = match &window.run {
+            Some(run) => Some(self.store_run(run)?),
+            None => None,
+        };
+        self.new_bytes += window.new_bytes;
+        let leaf = window.first_chunk - window.first_chunk % FAN_OUT as u64;
+        self.open_leaf(leaf)?;
+        let start = usize::try_from(window.first_chunk - leaf).unwrap_or_default();
+        let entries = window.chunks.iter().map(|chunk| self.place(chunk, frame)).collect::<Result<Vec<_>, _>>()?;
+        let Some((_, open)) = &mut self.leaf else { return Ok(()) };
+        for (index, entry) in (start..).zip(entries) {
+            match open.get_mut(index) {
+                Some(place) => *place = entry,
+                None => return Err(RepositoryError::Misused { what: "a window crosses its leaf's end".to_owned() }),
+            }
+        }
+        self.checkpoint_if_due()
+    }
+
+    /// Finishes the tree, waits until everything is durable, and makes the point exist.
+    pub fn commit(mut self, facts: PointFacts) -> Result<ListedPoint, RepositoryError> {
+        self.close_leaf()?;
+        let tree = self.with_basis(|builder, basis| builder.clone().finish(basis))?;
+        self.close_packs()?;
+        self.uploader.flush()?;
+        self.lease.prepare_commit()?;
+        let point = self.manifest(facts, tree);
+        let id = PointId::new(self.repository.environment.clock.now(), self.repository.environment.entropy.as_ref())?;
+        let listed = self.repository.put_point(id, &point)?;
+        if !self.lease.covers_commit() {
+            // The machine stood still in the middle of the commit: collection may have seen neither lease nor point.
+            self.repository.store.delete(&names::point(listed.volume, id))?;
+            return Err(RepositoryError::LeaseLost);
+        }
+        self.lease.release()?;
+        Ok(listed)
+    }
+
+    /// Gives up. What was stored stays until it is collected, and a later run can take it from the last checkpoint.
+    pub fn abandon(mut self) -> Result<(), RepositoryError> {
+        self.close_leaf()?;
+        self.checkpoint()
+    }
+
+    fn manifest(&self, facts: PointFacts, tree: Tree) -> Point {
+        let previous = self.options.previous.as_ref().map(|point| Previous { id: point.id, digest: point.digest });
+        Point {
+            volume: self.options.volume.clone(),
+            cut: facts.cut,
+            previous,
+            source: facts.source,
+            change_source: facts.change_source,
+            consistency: facts.consistency,
+            statistics: Statistics {
+                read_bytes: facts.read_bytes,
+                new_bytes: self.new_bytes,
+                data_stored_bytes: self.data.stored_bytes,
+                tree_stored_bytes: self.nodes.stored_bytes,
+                duration_ms: facts.duration_ms,
+            },
+            unreadable: facts.unreadable,
+            incident: facts.incident,
+            writer: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
+            host: self.options.host.clone(),
+            tree,
+        }
+    }
+
+    fn store_run(&mut self, run: &super::window::Run) -> Result<FrameRef, RepositoryError> {
+        let payload =
+            Payload { kind: FrameKind::Chunks, codec: run.codec, raw_length: run.raw_length, bytes: &run.bytes };
+        self.data.add(&payload, &self.repository, self.lease.id(), &self.uploader)
+    }
+
+    fn place(&self, chunk: &CutChunk, frame: Option<FrameRef>) -> Result<ChunkEntry, RepositoryError> {
+        let (id, place, gaps) = match chunk {
+            CutChunk::Known(entry) => return Ok(*entry),
+            CutChunk::New { id, place, gaps } => (*id, *place, *gaps),
+        };
+        let frame = frame.ok_or_else(|| RepositoryError::Misused { what: "a window's run is missing".to_owned() })?;
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(id, frame, place);
+        let stored = super::format::node::StoredChunk { id, frame, place };
+        Ok(if gaps { ChunkEntry::StoredWithGaps(stored) } else { ChunkEntry::Stored(stored) })
+    }
+
+    /// Makes `leaf` the open leaf, beginning with what the previous point has there.
+    fn open_leaf(&mut self, leaf: u64) -> Result<(), RepositoryError> {
+        match &self.leaf {
+            Some((open, _)) if *open == leaf => return Ok(()),
+            Some((open, _)) if *open > leaf => {
+                return Err(RepositoryError::Misused { what: "windows must be appended in ascending order".to_owned() });
+            }
+            _ => {}
+        }
+        self.close_leaf()?;
+        self.with_basis(|builder, basis| builder.share_until(leaf, basis))?;
+        let mut entries = match &mut self.old {
+            Some(old) => old.leaf(leaf)?,
+            None => vec![ChunkEntry::Hole; FAN_OUT],
+        };
+        // A volume that shrank has no chunks here any more.
+        let left = self.options.size.div_ceil(self.options.chunk_bytes.into()).saturating_sub(leaf);
+        entries.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        self.leaf = Some((leaf, entries));
+        Ok(())
+    }
+
+    fn close_leaf(&mut self) -> Result<(), RepositoryError> {
+        let Some((_, entries)) = self.leaf.take() else { return Ok(()) };
+        self.with_basis(|builder, basis| builder.put_leaf(entries, basis))
+    }
+
+    /// Runs `act` on the tree builder with the old tree and the packs for new nodes.
+    fn with_basis<T>(
+        &mut self,
+        act: impl FnOnce(&mut TreeBuilder, &mut Basis<'_>) -> Result<T, RepositoryError>,
+    ) -> Result<T, RepositoryError> {
+        let Self { repository, nodes, uploader, lease, old, builder, .. } = self;
+        let mut store = |bytes: &[u8]| {
+            let raw_length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let payload = Payload { kind: FrameKind::Node, codec: Codec::None, raw_length, bytes };
+            nodes.add(&payload, repository, lease.id(), uploader)
+        };
+        act(builder, &mut Basis { old: old.as_mut(), ring: &repository.ring, store: &mut store })
+    }
+
+    fn checkpoint_if_due(&mut self) -> Result<(), RepositoryError> {
+        if self.data.stored_bytes < self.checkpoint_at {
+            return Ok(());
+        }
+        self.checkpoint_at = self.data.stored_bytes + self.options.checkpoint_bytes;
+        self.checkpoint()
+    }
+
+    /// Makes everything so far durable and publishes the unfinished tree.
+    fn checkpoint(&mut self) -> Result<(), RepositoryError> {
+        let tree = self.with_basis(|builder, basis| builder.clone().finish(basis))?;
+        self.close_packs()?;
+        self.uploader.flush()?;
+        if tree.root == NodeRef::Hole {
+            return Ok(());
+        }
+        let progress = self.builder.next_chunk().saturating_mul(self.options.chunk_bytes.into());
+        self.lease.checkpoint(tree, progress)
+    }
+
+    fn close_packs(&mut self) -> Result<(), RepositoryError> {
+        self.data.close(&self.uploader)?;
+        self.nodes.close(&self.uploader)
+    }
+}
+
+/// Room for the slot table behind a full pack.
+const PACK_SLACK_BYTES: usize = 256 << 10;
+
+impl PackStream {
+    /// Seals a payload into the open pack, and sends the pack on its way once it is long enough.
+    fn add(
+        &mut self,
+        payload: &Payload<'_>,
+        repository: &Repository,
+        lease: LeaseId,
+        uploader: &Uploader,
+    ) -> Result<FrameRef, RepositoryError> {
+        let target = repository.config.pack_bytes as usize;
+        if self.open.as_ref().is_some_and(|pack| pack.length() + payload.bytes.len() > target) {
+            self.close(uploader)?;
+        }
+        let pack = match &mut self.open {
+            Some(pack) => pack,
+            None => self.open.insert(PackBuilder::new(
+                &repository.ring,
+                repository.environment.entropy.as_ref(),
+                lease,
+                target + PACK_SLACK_BYTES,
+            )?),
+        };
+        let before = pack.length();
+        let frame = pack.add(payload)?;
+        self.stored_bytes += (pack.length() - before) as u64;
+        Ok(frame)
+    }
+
+    fn close(&mut self, uploader: &Uploader) -> Result<(), RepositoryError> {
+        match self.open.take().filter(|pack| !pack.is_empty()) {
+            Some(pack) => {
+                let (id, bytes) = pack.finish();
+                uploader.submit(names::pack(id), bytes)
+            }
+            None => Ok(()),
+        }
+    }
+}
