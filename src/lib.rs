@@ -5,4 +5,5 @@
 //! `ARCHITECTURE.md` shows the rooms and the arrows allowed between them; `docs/format.md` describes every persisted byte.
 
 pub mod base;
+pub mod repository;
 pub mod store;

@@ -1,0 +1,3 @@
+//! Everything persisted, and the rules over it.
+
+pub mod retention;
