@@ -33,6 +33,7 @@ mod names;
 pub mod paper;
 mod points;
 mod recent;
+pub mod retention;
 mod sealed;
 mod secret;
 mod slots;
