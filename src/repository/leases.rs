@@ -14,6 +14,7 @@ use super::format::envelope::EnvelopeKind;
 use super::format::lease::Lease;
 use super::format::point::Tree;
 use super::ids::{LeaseId, PointId, VolumeKey};
+use super::points::ListedPoint;
 use super::{Repository, exists, list_all, names};
 
 /// A lease lapses this long after its last renewal.
@@ -37,12 +38,25 @@ pub(crate) struct HeldLease {
 
 impl HeldLease {
     /// Publishes a new lease.
-    pub(crate) fn take(repository: &Repository, volume: VolumeKey, points: Vec<PointId>, host: &str) -> Result<Self, RepositoryError> {
+    pub(crate) fn take(
+        repository: &Repository,
+        volume: VolumeKey,
+        basis: Option<&ListedPoint>,
+        host: &str,
+    ) -> Result<Self, RepositoryError> {
         let environment = repository.environment();
         let id = LeaseId::random(environment.entropy.as_ref())?;
         let expires = environment.clock.now().plus(LEASE_DURATION);
-        let lease =
-            Lease { volume, expires, points, host: host.to_owned(), progress: 0, checkpoint: None, resumed: None };
+        let lease = Lease {
+            volume,
+            expires,
+            points: basis.iter().map(|point| point.id).collect(),
+            host: host.to_owned(),
+            basis: basis.map(|point| point.point.tree),
+            progress: 0,
+            checkpoint: None,
+            resumed: None,
+        };
         let renewed = environment.clock.monotonic();
         let held = Self { repository: repository.clone(), id, lease, renewed };
         held.put()?;
@@ -78,7 +92,8 @@ impl HeldLease {
 
     /// True if a put that began after [`Self::prepare_commit`] and has ended now was inside the lease.
     pub(crate) fn covers_commit(&self) -> bool {
-        self.age() < LEASE_DURATION.saturating_sub(COMMIT_MARGIN)
+        let spare = self.lease.expires.since(self.repository.environment.clock.now());
+        self.age() < LEASE_DURATION.saturating_sub(COMMIT_MARGIN) && spare > COMMIT_MARGIN
     }
 
     /// Ends the lease.
@@ -92,8 +107,10 @@ impl HeldLease {
     }
 
     fn renew(&mut self) -> Result<(), RepositoryError> {
-        // A lapsed lease may have been collected, and with it what it protected: there is no way back.
-        if self.age() >= LEASE_DURATION || !exists(self.repository.store.as_ref(), &names::lease(self.id))? {
+        // A lapsed lease may have been collected, and with it what it protected: there is no way back. The wall clock is asked too,
+        // since the monotonic one stands still while the machine sleeps.
+        let lapsed = self.age() >= LEASE_DURATION || self.repository.environment.clock.now() > self.lease.expires;
+        if lapsed || !exists(self.repository.store.as_ref(), &names::lease(self.id))? {
             return Err(RepositoryError::LeaseLost);
         }
         let now = self.repository.environment.clock.monotonic();

@@ -87,6 +87,26 @@ impl WindowCutter {
         Ok(CutWindow { first_chunk, chunks, run, new_bytes })
     }
 
+    /// The chunk that begins at `offset`.
+    #[must_use]
+    pub fn chunk_at(&self, offset: u64) -> u64 {
+        offset / u64::from(self.chunk_bytes)
+    }
+
+    /// The first chunk of `bytes` that is not what `entries` say, if there is one.
+    #[must_use]
+    pub fn first_difference(&self, offset: u64, bytes: &[u8], entries: &[ChunkEntry]) -> Option<Extent> {
+        let chunks = bytes.chunks(self.chunk_bytes as usize).enumerate();
+        let mut differing = chunks.filter(|(index, chunk)| match entries.get(*index).copied().unwrap_or(ChunkEntry::Hole) {
+            ChunkEntry::Hole => !is_zero(chunk),
+            ChunkEntry::Stored(stored) => self.ring.chunk_id(chunk) != stored.id,
+            ChunkEntry::StoredWithGaps(_) | ChunkEntry::Unreadable => true,
+        });
+        differing.next().map(|(index, chunk)| {
+            Extent::new(offset + index as u64 * u64::from(self.chunk_bytes), chunk.len() as u64)
+        })
+    }
+
     fn cut_chunk(
         &self,
         chunk: &[u8],

@@ -37,6 +37,10 @@ pub struct WriterOptions {
     pub codec: Codec,
     /// The point to build on. Its chunk size must be the same.
     pub previous: Option<ListedPoint>,
+    /// Every chunk of the volume will be appended: nothing is taken from the previous point unseen, so damage in it does no harm.
+    pub whole: bool,
+    /// Chunks are not taken from the previous point even where they are the same: what it lost is stored again.
+    pub distrust: bool,
     /// Who writes, in words.
     pub host: String,
     /// Threads that put packs; 0 puts them in the calling thread.
@@ -105,7 +109,7 @@ impl Repository {
             let what = "a point can only build on one of the same chunk size".to_owned();
             return Err(RepositoryError::Misused { what });
         }
-        let mut lease = HeldLease::take(self, volume, basis.clone(), &options.host)?;
+        let mut lease = HeldLease::take(self, volume, options.previous.as_ref(), &options.host)?;
         // Only now that the lease is public does "it is still there" mean that it stays.
         for id in &basis {
             if !exists(self.store.as_ref(), &names::point(volume, *id))? {
@@ -161,15 +165,27 @@ pub struct EarlierChunks {
 
 impl EarlierChunks {
     /// What each earlier tree holds from `first_chunk` on, to the end of that chunk's leaf. The newest tree comes first.
+    ///
+    /// A leaf that is damaged holds nothing here, so that what it lost is stored again.
     pub fn at(&mut self, first_chunk: u64) -> Result<Vec<&[ChunkEntry]>, RepositoryError> {
         let leaf = first_chunk - first_chunk % FAN_OUT as u64;
         for (tree, cached) in self.trees.iter_mut().zip(&mut self.leaves) {
             if cached.as_ref().is_none_or(|(known, _)| *known != leaf) {
-                *cached = Some((leaf, tree.leaf(leaf)?));
+                *cached = Some((leaf, readable_leaf(tree, leaf)?));
             }
         }
         let skip = usize::try_from(first_chunk - leaf).unwrap_or_default();
         Ok(self.leaves.iter().flatten().map(|(_, entries)| entries.get(skip..).unwrap_or_default()).collect())
+    }
+}
+
+fn readable_leaf(tree: &mut TreeReader, leaf: u64) -> Result<Vec<ChunkEntry>, RepositoryError> {
+    match tree.leaf(leaf) {
+        Err(error) if error.is_damage() => {
+            tracing::warn!(%error, "an earlier point is damaged here; its chunks are stored again");
+            Ok(Vec::new())
+        }
+        other => other,
     }
 }
 
@@ -190,7 +206,7 @@ impl PointWriter {
     /// The earlier trees to compare with, for one thread: the previous point, and what a killed run left.
     #[must_use]
     pub fn earlier(&self) -> EarlierChunks {
-        let previous = self.options.previous.as_ref().map(|point| point.point.tree);
+        let previous = self.options.previous.as_ref().filter(|_| !self.options.distrust).map(|point| point.point.tree);
         let trees: Vec<_> = previous
             .into_iter()
             .chain(self.resumed)
@@ -304,7 +320,7 @@ impl PointWriter {
         }
         self.close_leaf()?;
         self.with_basis(|builder, basis| builder.share_until(leaf, basis))?;
-        let mut entries = match &mut self.old {
+        let mut entries = match self.old.as_mut().filter(|_| !self.options.whole) {
             Some(old) => old.leaf(leaf)?,
             None => vec![ChunkEntry::Hole; FAN_OUT],
         };

@@ -16,7 +16,7 @@ const MADE: u16 = 1;
 const PACKS: u16 = 2;
 
 /// What will happen to a pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sentence {
     /// No slot of it is needed.
     Delete,

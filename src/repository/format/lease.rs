@@ -16,6 +16,7 @@ const HOST: u16 = 4;
 const PROGRESS: u16 = 5;
 const CHECKPOINT: u16 = CRITICAL;
 const RESUMED: u16 = CRITICAL | 1;
+const BASIS: u16 = CRITICAL | 2;
 
 /// What a writer holds while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Lease {
     pub points: Vec<PointId>,
     /// Who writes, in words.
     pub host: String,
+    /// The tree of the point that this one is built on. It stays alive even if the point is forgotten meanwhile.
+    pub basis: Option<Tree>,
     /// How many bytes of the volume the checkpoint covers.
     pub progress: u64,
     /// The unfinished tree so far. Everything it reaches is alive, and a later run may take chunks from it.
@@ -49,7 +52,7 @@ impl Lease {
             .put(POINTS, &points)
             .put(HOST, self.host.as_bytes())
             .put_u64(PROGRESS, self.progress);
-        for (tag, tree) in [(CHECKPOINT, &self.checkpoint), (RESUMED, &self.resumed)] {
+        for (tag, tree) in [(CHECKPOINT, &self.checkpoint), (RESUMED, &self.resumed), (BASIS, &self.basis)] {
             if let Some(tree) = tree {
                 fields.put(tag, &encode_tree(tree));
             }
@@ -57,9 +60,14 @@ impl Lease {
         fields.finish()
     }
 
+    /// Everything that the lease keeps alive.
+    pub fn trees(&self) -> impl Iterator<Item = &Tree> {
+        [&self.checkpoint, &self.resumed, &self.basis].into_iter().flatten()
+    }
+
     /// Reads the fields of an opened envelope.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        let fields = Fields::parse(bytes, WHAT, &[CHECKPOINT, RESUMED])?;
+        let fields = Fields::parse(bytes, WHAT, &[CHECKPOINT, RESUMED, BASIS])?;
         let mut reader = ByteReader::new(fields.required(POINTS)?);
         let mut points = Vec::new();
         while !reader.is_empty() {
@@ -73,6 +81,7 @@ impl Lease {
             progress: fields.u64(PROGRESS)?,
             checkpoint: fields.optional(CHECKPOINT).map(parse_tree).transpose()?,
             resumed: fields.optional(RESUMED).map(parse_tree).transpose()?,
+            basis: fields.optional(BASIS).map(parse_tree).transpose()?,
         })
     }
 }
@@ -94,6 +103,7 @@ mod tests {
                 progress: 5,
                 checkpoint,
                 resumed,
+                basis: resumed,
             };
             assert_eq!(Lease::parse(&lease.encode()), Ok(lease));
         }

@@ -172,11 +172,13 @@ impl TreeBuilder {
         }
         let bytes = node.encode();
         let id = basis.ring.node_id(&bytes);
-        if let Some(old) = basis.old.as_mut().filter(|old| node.level() <= old.tree().level)
-            && let NodeRef::Node(known) = old.subtree(node.level(), first_chunk)?
-            && known.id == id
-        {
-            return Ok(NodeRef::Node(known));
+        if let Some(old) = basis.old.as_mut().filter(|old| node.level() <= old.tree().level) {
+            match old.subtree(node.level(), first_chunk) {
+                Ok(NodeRef::Node(known)) if known.id == id => return Ok(NodeRef::Node(known)),
+                // What is damaged cannot be shared, and is replaced by the node at hand.
+                Err(error) if !error.is_damage() => return Err(error),
+                _ => {}
+            }
         }
         Ok(NodeRef::Node(StoredNode { id, frame: (basis.store)(&bytes)? }))
     }

@@ -1,0 +1,9 @@
+//! One use case per file. Each takes its seams as arguments and returns a report; none knows a command line or a runtime.
+
+pub mod backup;
+mod error;
+pub mod forget;
+pub mod restore;
+pub mod select;
+
+pub use error::{JobError, JobErrorKind};

@@ -1,0 +1,215 @@
+//! Backup: a volume becomes a recovery point, at the cost of what changed where that is known.
+//!
+//! ```text
+//!   plan ─► reader ─► cut, compare, compress (one thread a core) ─► append in order ─► packs, tree, point
+//! ```
+//! A window's memory goes back to the reader only when the window has been appended, so whatever is slow, no more than the reader's
+//! pool is ever waiting.
+
+mod audit;
+mod pipeline;
+mod plan;
+
+pub use audit::{AuditPolicy, audit_sample_chunks};
+pub use plan::ChangeList;
+
+use crate::base::cancel::Cancel;
+use crate::base::clock::Timestamp;
+use crate::base::extent::{Extent, ExtentSet};
+use crate::base::finding::Finding;
+use crate::base::io::{BulkRead, IoError};
+use crate::base::progress::Progress;
+use crate::job::JobError;
+use crate::repository::format::config::is_chunk_size;
+use crate::repository::format::frame::Codec;
+use crate::repository::format::point::{ChangeSource, Consistency};
+use crate::repository::{ListedPoint, PointFacts, PointWriter, Repository, WriterOptions};
+use pipeline::{Pipeline, ReadOutcome};
+use plan::Plan;
+
+/// Opens the source for reading in windows of the given length.
+pub type OpenReader<'a> = dyn FnMut(u64) -> Result<Box<dyn BulkRead>, IoError> + 'a;
+
+/// What to back up, and how.
+#[derive(Debug, Clone)]
+pub struct BackupRequest {
+    /// The volume's name.
+    pub volume: String,
+    /// What is read, in words: a path.
+    pub source: String,
+    /// Chunk size in bytes; the volume's own, or the repository's default, if not given.
+    pub chunk_bytes: Option<u32>,
+    /// Codec; the repository's default if not given.
+    pub codec: Option<Codec>,
+    /// What changed since the volume's newest point, if somebody claims to know.
+    pub changed: Option<ChangeList>,
+    /// How the claim is audited.
+    pub audit: AuditPolicy,
+    /// Store everything again, sharing nothing with earlier points.
+    pub full: bool,
+    /// The state of the volume.
+    pub consistency: Consistency,
+    /// When it was cut.
+    pub cut: Timestamp,
+    /// Who writes, in words.
+    pub host: String,
+    /// Threads that cut and compress.
+    pub workers: usize,
+    /// Threads that put packs.
+    pub upload_threads: usize,
+    /// Stored bytes between two checkpoints.
+    pub checkpoint_bytes: u64,
+}
+
+/// What a backup did.
+#[derive(Debug)]
+pub struct BackupReport {
+    /// The new point.
+    pub point: ListedPoint,
+    /// What the reader of the report must know about the data.
+    pub findings: Vec<Finding>,
+    /// A killed run's work was used.
+    pub resumed: bool,
+}
+
+/// Windows are this long unless chunks are longer.
+const WINDOW_BYTES: u64 = 256 << 10;
+
+/// Backs up a volume. Nothing exists until the very end; a failed or cancelled run leaves a checkpoint that the next one uses.
+pub fn backup(
+    repository: &Repository,
+    request: &BackupRequest,
+    open_reader: &mut OpenReader<'_>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<BackupReport, JobError> {
+    let clock = repository.environment().clock.clone();
+    let started = clock.monotonic();
+    let previous = newest_point(repository, request, progress)?;
+    let chunk_bytes = chunk_size(repository, request, previous.as_ref())?;
+    let mut reader = open_reader(WINDOW_BYTES.max(chunk_bytes.into()))?;
+    let mut plan = Plan::new(request, previous.as_ref(), reader.size(), chunk_bytes);
+    let options = writer_options(repository, request, previous.clone(), reader.size(), chunk_bytes, &plan);
+    let mut writer = repository.write_point(options.clone())?;
+    let mut incident = None;
+    let mut sampled = 0;
+    if let Plan::Listed { .. } = &plan {
+        let outcome = audit::audit(&plan, request.audit, &writer, reader.as_mut(), repository.environment().entropy.as_ref())?;
+        sampled = outcome.chunks;
+        if let Some(wrong) = outcome.mismatch {
+            progress.warn(&format!("{wrong} changed although the change list says it did not: reading the whole volume instead"));
+            incident = Some(wrong);
+            plan = Plan::whole(reader.size());
+            writer.abandon()?;
+            writer = repository.write_point(WriterOptions { whole: true, ..options })?;
+        }
+        plan.add(&outcome.unreadable);
+    }
+    let resumed = writer.is_resumed();
+    progress.begin("backing up", plan.bytes());
+    let pipeline = Pipeline { workers: request.workers.max(1), progress, cancel };
+    let outcome = match pipeline.run(reader.as_mut(), plan.windows(WINDOW_BYTES.max(chunk_bytes.into())), &mut writer) {
+        Ok(outcome) => outcome,
+        Err(error) => return Err(give_up(writer, error)),
+    };
+    let facts = PointFacts {
+        cut: request.cut,
+        source: request.source.clone(),
+        change_source: change_source(request, previous.as_ref(), &plan, sampled),
+        consistency: request.consistency,
+        unreadable: outcome.unreadable.clone(),
+        incident,
+        read_bytes: outcome.read_bytes,
+        duration_ms: u64::try_from((clock.monotonic().saturating_sub(started)).as_millis()).unwrap_or(u64::MAX),
+    };
+    let point = writer.commit(facts)?;
+    progress.finish();
+    Ok(BackupReport { point, findings: findings(incident, &outcome), resumed })
+}
+
+/// Keeps what was stored for the next run, unless the failure was the store's own.
+fn give_up(writer: PointWriter, error: JobError) -> JobError {
+    match writer.abandon() {
+        Ok(()) => error,
+        Err(second) => {
+            tracing::debug!(%second, "no checkpoint could be left");
+            error
+        }
+    }
+}
+
+fn newest_point(
+    repository: &Repository,
+    request: &BackupRequest,
+    progress: &dyn Progress,
+) -> Result<Option<ListedPoint>, JobError> {
+    let listing = repository.points_of(&request.volume)?;
+    for (_, error) in &listing.damaged {
+        progress.warn(&error.to_string());
+    }
+    Ok(listing.points.into_iter().last())
+}
+
+fn chunk_size(repository: &Repository, request: &BackupRequest, previous: Option<&ListedPoint>) -> Result<u32, JobError> {
+    let own = previous.map(|point| point.point.tree.chunk_bytes);
+    match (request.chunk_bytes, own) {
+        (Some(asked), _) if !is_chunk_size(asked) => {
+            Err(JobError::Refused(format!("a chunk size is a power of two from 4 KiB to 1 MiB, not {asked} bytes")))
+        }
+        (Some(asked), Some(own)) if asked != own => Err(JobError::Refused(format!(
+            "volume {:?} has chunks of {own} bytes and keeps them; leave --chunk out, or give the volume another name",
+            request.volume
+        ))),
+        (Some(asked), _) => Ok(asked),
+        (None, own) => Ok(own.unwrap_or(repository.config().chunk_bytes)),
+    }
+}
+
+fn writer_options(
+    repository: &Repository,
+    request: &BackupRequest,
+    previous: Option<ListedPoint>,
+    size: u64,
+    chunk_bytes: u32,
+    plan: &Plan,
+) -> WriterOptions {
+    WriterOptions {
+        volume: request.volume.clone(),
+        size,
+        chunk_bytes,
+        codec: request.codec.unwrap_or(repository.config().codec),
+        previous,
+        whole: matches!(plan, Plan::Whole { .. }),
+        distrust: request.full,
+        host: request.host.clone(),
+        upload_threads: request.upload_threads,
+        checkpoint_bytes: request.checkpoint_bytes,
+    }
+}
+
+fn change_source(request: &BackupRequest, previous: Option<&ListedPoint>, plan: &Plan, sampled: u64) -> ChangeSource {
+    match (plan, previous) {
+        (Plan::Listed { listed_bytes, .. }, _) => {
+            ChangeSource::List { listed_bytes: *listed_bytes, sampled_chunks: sampled }
+        }
+        (Plan::Whole { .. }, Some(_)) if !request.full => ChangeSource::Compare,
+        (Plan::Whole { .. }, _) => ChangeSource::Full,
+    }
+}
+
+fn findings(incident: Option<Extent>, outcome: &ReadOutcome) -> Vec<Finding> {
+    let wrong = incident.map(|extent| Finding::ChangeListWrong { extent });
+    wrong.into_iter().chain(outcome.unreadable.as_slice().iter().map(|e| Finding::Unreadable { extent: *e })).collect()
+}
+
+/// The ranges that a point must have read anew: what is not certain in the previous one, and what lies beyond its end.
+fn uncertain(previous: &ListedPoint, size: u64) -> ExtentSet {
+    let tree = previous.point.tree;
+    let mut set = previous.point.unreadable.clone();
+    if tree.size != size {
+        let leaf = u64::from(tree.chunk_bytes) * crate::repository::format::node::FAN_OUT as u64;
+        let end = tree.size.min(size);
+        set.insert(Extent::between(end - end % leaf, size));
+    }
+    set
+}

@@ -1,0 +1,174 @@
+//! The threads of a backup: one reads, some cut and compress, one appends in the order of the volume.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::base::cancel::Cancel;
+use crate::base::extent::{Extent, ExtentSet};
+use crate::base::io::{BulkRead, IoError, Window};
+use crate::base::progress::{Progress, Step};
+use crate::job::JobError;
+use crate::repository::format::point::MAX_UNREADABLE_EXTENTS;
+use crate::repository::{CutWindow, EarlierChunks, PointWriter, WindowCutter};
+
+/// What reading found.
+#[derive(Debug, Default)]
+pub(super) struct ReadOutcome {
+    /// Bytes read.
+    pub(super) read_bytes: u64,
+    /// Ranges that could not be.
+    pub(super) unreadable: ExtentSet,
+}
+
+/// How a volume is read into a writer.
+#[derive(Debug)]
+pub(super) struct Pipeline<'a> {
+    pub(super) workers: usize,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) cancel: &'a Cancel,
+}
+
+/// A window that was cut, still holding the reader's memory.
+struct Cut {
+    window: Window,
+    cut: CutWindow,
+}
+
+/// The order in which windows were asked for, which is the order in which they are appended.
+type Order = Mutex<VecDeque<u64>>;
+
+impl Pipeline<'_> {
+    /// Reads `plan`, ascending, into `writer`.
+    pub(super) fn run(
+        &self,
+        reader: &mut dyn BulkRead,
+        plan: Box<dyn Iterator<Item = Extent> + Send + '_>,
+        writer: &mut PointWriter,
+    ) -> Result<ReadOutcome, JobError> {
+        let order = Order::default();
+        let cutters: Vec<_> = (0..self.workers).map(|_| (writer.cutter(), writer.earlier())).collect();
+        let (to_cut, work) = sync_channel::<Window>(self.workers * 2);
+        let (to_append, cut) = sync_channel::<Result<Cut, JobError>>(self.workers * 2);
+        let work = Mutex::new(work);
+        thread::scope(|scope| {
+            for (cutter, earlier) in cutters {
+                let (work, to_append) = (&work, to_append.clone());
+                scope.spawn(move || serve(work, cutter, earlier, &to_append));
+            }
+            drop(to_append);
+            let appender = scope.spawn(|| self.append_in_order(cut, &order, writer));
+            let read = self.read(reader, plan, &order, to_cut);
+            let appended = appender.join().map_err(|_| JobError::Worker("appending".to_owned()))?;
+            // A failed append is why the reader was stopped, so it is told first.
+            match (appended, read) {
+                (Err(error), _) => Err(error),
+                (Ok(_), Err(IoError::Cancelled)) => Err(JobError::Cancelled),
+                (Ok(_), Err(error)) => Err(error.into()),
+                (Ok(outcome), Ok(())) => Ok(outcome),
+            }
+        })
+    }
+
+    fn read(
+        &self,
+        reader: &mut dyn BulkRead,
+        plan: Box<dyn Iterator<Item = Extent> + Send + '_>,
+        order: &Order,
+        to_cut: SyncSender<Window>,
+    ) -> Result<(), IoError> {
+        let mut plan = plan.inspect(|extent| order.lock().unwrap_or_else(PoisonError::into_inner).push_back(extent.offset));
+        reader.read(&mut plan, &mut |window| {
+            if self.cancel.is_cancelled() || to_cut.send(window).is_err() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+    }
+
+    /// Appends windows in the order of the plan. Those that are early wait here, holding the reader's memory, which bounds them.
+    fn append_in_order(
+        &self,
+        cut: Receiver<Result<Cut, JobError>>,
+        order: &Order,
+        writer: &mut PointWriter,
+    ) -> Result<ReadOutcome, JobError> {
+        let mut early = BTreeMap::new();
+        let mut outcome = ReadOutcome::default();
+        for cut in cut {
+            let cut = cut?;
+            early.insert(cut.window.extent.offset, cut);
+            while let Some(next) = next_in_order(&mut early, order) {
+                self.append(next, writer, &mut outcome)?;
+            }
+        }
+        outcome.unreadable = coarsen(outcome.unreadable);
+        Ok(outcome)
+    }
+
+    fn append(&self, next: Cut, writer: &mut PointWriter, outcome: &mut ReadOutcome) -> Result<(), JobError> {
+        writer.append(&next.cut)?;
+        let lost: u64 = next.window.unreadable.iter().map(|extent| extent.length).sum();
+        next.window.unreadable.iter().for_each(|extent| outcome.unreadable.insert(*extent));
+        outcome.read_bytes += next.window.extent.length - lost;
+        self.progress.step(Step { done_bytes: next.window.extent.length, new_bytes: next.cut.new_bytes });
+        Ok(())
+    }
+}
+
+fn next_in_order(early: &mut BTreeMap<u64, Cut>, order: &Order) -> Option<Cut> {
+    let mut order = order.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = early.remove(order.front()?)?;
+    order.pop_front();
+    Some(next)
+}
+
+/// Cuts windows until there are no more, or nobody wants them.
+fn serve(
+    work: &Mutex<Receiver<Window>>,
+    mut cutter: WindowCutter,
+    mut earlier: EarlierChunks,
+    to_append: &SyncSender<Result<Cut, JobError>>,
+) {
+    loop {
+        let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(window) = next else { return };
+        let result = cut_window(window, &mut cutter, &mut earlier);
+        let failed = result.is_err();
+        if to_append.send(result).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn cut_window(window: Window, cutter: &mut WindowCutter, earlier: &mut EarlierChunks) -> Result<Cut, JobError> {
+    let candidates = earlier.at(cutter.chunk_at(window.extent.offset))?;
+    let cut = cutter.cut(window.extent.offset, window.memory.bytes(), &window.unreadable, &candidates)?;
+    Ok(Cut { window, cut })
+}
+
+/// Joins extents until the point can hold them; too much is called unreadable rather than too little.
+fn coarsen(mut set: ExtentSet) -> ExtentSet {
+    let mut granule = 4096;
+    while set.count() > MAX_UNREADABLE_EXTENTS {
+        set = set.align_outward(granule, u64::MAX);
+        granule *= 2;
+    }
+    set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_unreadable_ranges_are_joined_and_none_is_dropped() {
+        let many: ExtentSet = (0..200_000u64).map(|n| Extent::new(n * 2048, 512)).collect();
+        let joined = coarsen(many.clone());
+        assert!(joined.count() <= MAX_UNREADABLE_EXTENTS);
+        assert!(many.difference(&joined).is_empty());
+    }
+}
