@@ -6,3 +6,5 @@
 
 pub mod base;
 pub mod store;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
