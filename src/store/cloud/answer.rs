@@ -6,10 +6,11 @@ use crate::store::StoreErrorKind;
 
 /// A server said no, and we know what it meant.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the server answered {status} {code}: {message}")]
+#[error("{}{message}", prelude(*.status, .code))]
 pub(super) struct Refusal {
     pub(super) kind: StoreErrorKind,
-    pub(super) status: u16,
+    /// None when there was no answer at all.
+    pub(super) status: Option<u16>,
     pub(super) code: String,
     pub(super) message: String,
 }
@@ -61,7 +62,15 @@ impl Refusal {
         let kind = by_code(code).or_else(|| by_status(status))?;
         let message = element(body, "Message").unwrap_or(body);
         let message = message.chars().take(MAX_MESSAGE_CHARS).collect();
-        Some(Self { kind, status, code: code.to_owned(), message })
+        Some(Self { kind, status: Some(status), code: code.to_owned(), message })
+    }
+}
+
+fn prelude(status: Option<u16>, code: &str) -> String {
+    match status {
+        Some(status) if code.is_empty() => format!("the server answered {status}: "),
+        Some(status) => format!("the server answered {status} {code}: "),
+        None => String::new(),
     }
 }
 

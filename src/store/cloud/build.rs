@@ -59,7 +59,7 @@ fn amazon(bucket: &str, settings: &Settings) -> AmazonS3Builder {
             builder = builder.with_config(key, value);
         }
     }
-    builder.with_bucket_name(bucket).with_retry(no_retries()).with_http_connector(Connector::default())
+    builder.with_bucket_name(bucket).with_retry(no_retries()).with_http_connector(Connector::new(settings))
 }
 
 fn google(bucket: &str, settings: &Settings) -> GoogleCloudStorageBuilder {
@@ -78,7 +78,7 @@ fn google(bucket: &str, settings: &Settings) -> GoogleCloudStorageBuilder {
             builder = builder.with_config(key, value);
         }
     }
-    builder.with_bucket_name(bucket).with_retry(no_retries()).with_http_connector(Connector::default())
+    builder.with_bucket_name(bucket).with_retry(no_retries()).with_http_connector(Connector::new(settings))
 }
 
 fn azure(container: &str, account: Option<&str>, settings: &Settings) -> MicrosoftAzureBuilder {
@@ -100,5 +100,5 @@ fn azure(container: &str, account: Option<&str>, settings: &Settings) -> Microso
     if let Some(account) = account {
         builder = builder.with_account(account);
     }
-    builder.with_container_name(container).with_retry(no_retries()).with_http_connector(Connector::default())
+    builder.with_container_name(container).with_retry(no_retries()).with_http_connector(Connector::new(settings))
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::answer::Refusal;
 use crate::store::StoreErrorKind;
+use crate::store::settings::Settings;
 
 /// Error bodies are a kilobyte; what is longer is no message for us.
 const MAX_ERROR_BODY_BYTES: usize = 64 << 10;
@@ -21,22 +22,35 @@ const AZURE_CODE_HEADER: &str = "x-ms-error-code";
 const METADATA_HOSTS: [&str; 4] = ["169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal"];
 
 /// Makes the usual HTTP clients, with an ear on each.
-#[derive(Debug, Default)]
-pub(super) struct Connector {
-    has_metadata: Arc<AtomicBool>,
-}
+#[derive(Debug)]
+pub(super) struct Connector(Arc<Metadata>);
 
 #[derive(Debug)]
 struct Listening {
     client: HttpClient,
-    /// This machine's metadata service has answered at least once.
-    has_metadata: Arc<AtomicBool>,
+    metadata: Arc<Metadata>,
+}
+
+/// The metadata service of this machine, if it has one.
+#[derive(Debug)]
+struct Metadata {
+    /// Where the settings say it is, instead of the usual places.
+    endpoint: Option<String>,
+    has_answered: AtomicBool,
+}
+
+impl Connector {
+    /// Listens for what is particular to these settings, too.
+    pub(super) fn new(settings: &Settings) -> Self {
+        let endpoint = settings.get("AWS_METADATA_ENDPOINT").map(str::to_owned);
+        Self(Arc::new(Metadata { endpoint, has_answered: AtomicBool::new(false) }))
+    }
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> Result<HttpClient, object_store::Error> {
         let client = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Listening { client, has_metadata: Arc::clone(&self.has_metadata) }))
+        Ok(HttpClient::new(Listening { client, metadata: Arc::clone(&self.0) }))
     }
 }
 
@@ -47,28 +61,41 @@ impl HttpService for Listening {
         Self: 'b,
     {
         Box::pin(async move {
-            let asks_metadata = request.uri().host().is_some_and(|host| METADATA_HOSTS.contains(&host));
+            let asks_metadata = self.metadata.is_asked_by(&request);
             let answer = self.client.execute(request).await;
-            if asks_metadata { self.judge_metadata(answer) } else { judge(answer?).await }
+            if asks_metadata { self.metadata.judge(answer) } else { judge(answer?).await }
         })
     }
 }
 
-impl Listening {
+impl Metadata {
+    fn is_asked_by(&self, request: &HttpRequest) -> bool {
+        let uri = request.uri();
+        uri.host().is_some_and(|host| METADATA_HOSTS.contains(&host))
+            || self.endpoint.as_ref().is_some_and(|endpoint| uri.to_string().starts_with(endpoint))
+    }
+
     /// Without any credentials set, the client asks the metadata service of a cloud's machine. When there has never been one, the
     /// operator forgot the credentials, and retrying would only make them wait for the news.
-    fn judge_metadata(&self, answer: Result<HttpResponse, HttpError>) -> Result<HttpResponse, HttpError> {
-        if answer.is_ok() {
-            self.has_metadata.store(true, Ordering::Relaxed);
+    fn judge(&self, answer: Result<HttpResponse, HttpError>) -> Result<HttpResponse, HttpError> {
+        if answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+            self.has_answered.store(true, Ordering::Relaxed);
         }
-        if self.has_metadata.load(Ordering::Relaxed) {
+        if self.has_answered.load(Ordering::Relaxed) {
             return answer;
         }
-        answer.map_err(|cause| {
-            let message = format!("no credentials are set, and this machine's metadata service does not give any ({cause})");
-            refused(Refusal { kind: StoreErrorKind::Misconfigured, status: 0, code: String::new(), message })
-        })
+        match answer {
+            Err(cause) => Err(no_credentials(&cause.to_string())),
+            // On 403 the client tries the older protocol, if the settings let it.
+            Ok(answer) if answer.status().as_u16() == 403 => Ok(answer),
+            Ok(answer) => Err(no_credentials(answer.status().as_str())),
+        }
     }
+}
+
+fn no_credentials(cause: &str) -> HttpError {
+    let message = format!("no credentials are set, and this machine's metadata service gives none ({cause})");
+    refused(Refusal { kind: StoreErrorKind::Misconfigured, status: None, code: String::new(), message })
 }
 
 async fn judge(answer: HttpResponse) -> Result<HttpResponse, HttpError> {

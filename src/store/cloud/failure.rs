@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_found_however_deep_it_lies() {
-        let refusal = Refusal { kind: StoreErrorKind::Full, status: 507, code: "Full".to_owned(), message: "no room".to_owned() };
+        let refusal =
+            Refusal { kind: StoreErrorKind::Full, status: Some(507), code: "Full".to_owned(), message: "no room".to_owned() };
         let deep = ClientError::Generic { store: "x", source: Box::new(HttpError::new(HttpErrorKind::Unknown, refusal.clone())) };
         let error = about(deep, "put", "a");
         assert_eq!(error.kind, StoreErrorKind::Full);
