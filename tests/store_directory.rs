@@ -1,11 +1,18 @@
 //! A directory store on real file systems: crashed, full, read-only. Needs root.
-#![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, print why they skip, and have no readers of documentation"
+)]
 #![expect(unsafe_code, reason = "the ioctl that crashes a file system has no safe wrapper")]
 
 use bytes::Bytes;
 use icecore::base::clock::SystemClock;
 use icecore::store::directory::Directory;
 use icecore::store::{Created, Missing, ObjectEntry, ObjectKey, Store, StoreErrorKind, contract};
+use nix::unistd::geteuid;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, File};
@@ -33,7 +40,7 @@ fn run(program: &str, arguments: &[&str]) -> bool {
 
 /// Runs as root with this program at hand; if not, says so and answers no (on CI that is a failure).
 fn can_run(program: &str) -> bool {
-    let is_possible = nix::unistd::geteuid().is_root() && run("sh", &["-c", &format!("command -v {program}")]);
+    let is_possible = geteuid().is_root() && run("sh", &["-c", &format!("command -v {program}")]);
     if !is_possible {
         assert!(env::var("CI").as_deref() != Ok("true"), "this test needs root and {program}");
         println!("skipped: needs root and {program}");

@@ -1,5 +1,11 @@
 //! The store over the wire: a real S3 server, a proxy that loses answers, and scripted refusals.
-#![allow(missing_docs, reason = "a test crate has no readers of its documentation")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, print why they skip, and have no readers of documentation"
+)]
 
 mod proxy;
 mod responder;
@@ -7,7 +13,9 @@ mod responder;
 use bytes::Bytes;
 use icecore::base::clock::{Clock, SystemClock};
 use icecore::store::retry::RetryPolicy;
-use icecore::store::{Created, Missing, ObjectKey, Options, Settings, Store, StoreError, StoreErrorKind, contract, open};
+use icecore::store::{
+    Created, Missing, ObjectEntry, ObjectKey, Options, Settings, Store, StoreError, StoreErrorKind, contract, open,
+};
 use icecore::testkit::manual_clock::ManualClock;
 use icecore::testkit::s3_server::{S3Server, settings_for};
 use icecore::testkit::seeded_entropy::SeededEntropy;
@@ -71,7 +79,7 @@ fn stores_below_two_prefixes_do_not_see_each_other() {
 
 fn names(store: &dyn Store) -> Vec<String> {
     let mut names = Vec::new();
-    let collect = &mut |entry: icecore::store::ObjectEntry| {
+    let collect = &mut |entry: ObjectEntry| {
         names.push(entry.key.to_string());
         ControlFlow::Continue(())
     };

@@ -1,6 +1,6 @@
 //! A TCP proxy that can swallow a server's answer after the server has acted.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,7 +54,7 @@ fn pass_on(mut client: TcpStream, server: SocketAddr, losses: &Losses) {
     let Ok(mut upstream) = TcpStream::connect(server) else { return };
     let (mut from_client, mut to_server) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
     thread::spawn(move || {
-        std::io::copy(&mut from_client, &mut to_server).ok();
+        io::copy(&mut from_client, &mut to_server).ok();
         to_server.shutdown(Shutdown::Write).ok();
     });
     let mut buffer = [0; 65_536];

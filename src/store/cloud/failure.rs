@@ -51,6 +51,7 @@ fn find<T: Error + 'static>(error: &ClientError) -> Option<&T> {
 mod tests {
     use super::*;
     use object_store::client::HttpErrorKind;
+    use std::io;
 
     #[test]
     fn a_refusal_is_found_however_deep_it_lies() {
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_broken_connection_is_temporary_and_the_unknown_is_permanent() {
-        let broken = HttpError::new(HttpErrorKind::Interrupted, std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        let broken = HttpError::new(HttpErrorKind::Interrupted, io::Error::from(io::ErrorKind::ConnectionReset));
         let error = ClientError::Generic { store: "x", source: Box::new(broken) };
         assert_eq!(about(error, "get", "a").kind, StoreErrorKind::Temporary);
         let error = ClientError::Generic { store: "x", source: "odd".into() };

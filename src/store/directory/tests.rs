@@ -2,11 +2,16 @@
 
 use super::*;
 use crate::base::clock::{SystemClock, Timestamp};
-use crate::store::contract;
+use crate::store::{MAX_OBJECT_BYTES, contract};
+
 use crate::testkit::manual_clock::ManualClock;
+use nix::sys::stat::{Mode, stat};
+use nix::unistd::mkfifo;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
+use std::process;
 use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 fn key(name: &str) -> ObjectKey {
@@ -79,10 +84,10 @@ fn leftovers_of_a_crash_are_no_objects_and_go_when_they_are_a_day_old() {
     let leftover = temporary.path().join("repository/.tmp/1-7");
     fs::write(&leftover, b"half an obj").unwrap();
     assert_eq!(names(&store), ["packs/a"]);
-    let written = walk::modified(&nix::sys::stat::stat(&leftover).unwrap());
+    let written = walk::modified(&stat(&leftover).unwrap());
     let reopen_at = |now: Timestamp| Directory::open(&store.path, Missing::Refuse, &ManualClock::new(now)).unwrap();
-    let day = std::time::Duration::from_secs(86_400);
-    reopen_at(written.plus(day).minus(std::time::Duration::from_millis(1)));
+    let day = Duration::from_secs(86_400);
+    reopen_at(written.plus(day).minus(Duration::from_millis(1)));
     assert!(leftover.exists(), "its writer may still be at work");
     reopen_at(written.plus(day));
     assert!(!leftover.exists());
@@ -90,11 +95,29 @@ fn leftovers_of_a_crash_are_no_objects_and_go_when_they_are_a_day_old() {
 }
 
 #[test]
+fn a_temporary_name_that_was_renamed_away_may_be_anothers() {
+    let (_temporary, store) = fresh();
+    let folder = store.root.durable_folder("a").unwrap();
+    for (place, target) in [(Place::Over, "over"), (Place::IfFree, "free")] {
+        let mut written = store.temporaries.write(&store.root, b"x").unwrap();
+        let name = fs::read_dir(store.path.join(".tmp")).unwrap().next().unwrap().unwrap().path();
+        match place {
+            Place::Over => written.rename_over(&folder, target).unwrap(),
+            Place::IfFree => assert_eq!(written.rename_if_free(&folder, target).unwrap(), Created::New),
+        }
+        fs::write(&name, b"another host's").unwrap();
+        drop(written);
+        assert!(name.exists());
+        fs::remove_file(name).unwrap();
+    }
+}
+
+#[test]
 fn a_name_taken_by_a_leftover_is_passed_over() {
     let (_temporary, store) = fresh();
     fs::create_dir(store.path.join(".tmp")).unwrap();
     for number in 0..5 {
-        fs::write(store.path.join(format!(".tmp/{}-{number}", std::process::id())), b"other").unwrap();
+        fs::write(store.path.join(format!(".tmp/{}-{number}", process::id())), b"other").unwrap();
     }
     store.put(&key("a"), Bytes::from_static(b"mine")).unwrap();
     assert_eq!(store.get(&key("a")).unwrap(), "mine");
@@ -128,7 +151,7 @@ fn foreign_files_are_no_objects() {
     fs::write(store.path.join(".nfs0001"), b"").unwrap();
     fs::write(store.path.join("a/with space"), b"").unwrap();
     fs::create_dir(store.path.join("lost+found")).unwrap();
-    nix::unistd::mkfifo(&store.path.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    mkfifo(&store.path.join("pipe"), Mode::S_IRWXU).unwrap();
     assert_eq!(names(&store), ["a/b"]);
     assert_eq!(store.get(&key("pipe")).unwrap_err().kind, StoreErrorKind::NotFound, "and a pipe blocks nobody");
 }
@@ -183,8 +206,8 @@ fn a_listing_bears_what_vanishes_and_appears_meanwhile() {
 fn reading_a_huge_file_is_refused_before_memory_is_taken() {
     let (_temporary, store) = fresh();
     let file = File::create(store.path.join("huge")).unwrap();
-    file.set_len(crate::store::MAX_OBJECT_BYTES + 1).unwrap();
+    file.set_len(MAX_OBJECT_BYTES + 1).unwrap();
     assert_eq!(store.get(&key("huge")).unwrap_err().kind, StoreErrorKind::Permanent);
-    assert_eq!(store.size(&key("huge")).unwrap(), crate::store::MAX_OBJECT_BYTES + 1);
+    assert_eq!(store.size(&key("huge")).unwrap(), MAX_OBJECT_BYTES + 1);
     assert_eq!(store.get_range(&key("huge"), 5..8).unwrap(), &[0, 0, 0][..], "a part of it is fine");
 }

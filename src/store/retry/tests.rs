@@ -7,7 +7,7 @@ use crate::store::fault::{FaultPlan, Faulty};
 use crate::store::memory::Memory;
 use crate::testkit::manual_clock::ManualClock;
 use crate::testkit::seeded_entropy::SeededEntropy;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
 
 fn key(name: &str) -> ObjectKey {
@@ -200,19 +200,24 @@ fn a_listing_that_breaks_off_goes_on_without_repeats() {
     }
 }
 
-/// Shows a fixed row of names, and fails the first time after `fails_after` of them.
+/// Shows a fixed row of names; its first passes fail after as many of them as `fails_after` says.
 #[derive(Debug)]
 struct Row {
     names: Vec<&'static str>,
-    fails_after: Mutex<Option<usize>>,
+    fails_after: Mutex<VecDeque<usize>>,
     memory: Memory,
 }
 
 impl Row {
-    fn listed(names: &[&'static str], fails_after: usize) -> Result<Vec<String>, StoreErrorKind> {
+    fn listed(names: &[&'static str], fails_after: &[usize]) -> Result<Vec<String>, StoreErrorKind> {
         let clock = Arc::new(ManualClock::default());
-        let row = Self { names: names.to_vec(), fails_after: Mutex::new(Some(fails_after)), memory: Memory::new(clock.clone()) };
-        let store = Retrying::new(Arc::new(row), RetryPolicy::default(), clock, Arc::new(SeededEntropy::new(1)));
+        let row = Self {
+            names: names.to_vec(),
+            fails_after: Mutex::new(fails_after.iter().copied().collect()),
+            memory: Memory::new(clock.clone()),
+        };
+        let policy = RetryPolicy { attempts: 2, ..RetryPolicy::default() };
+        let store = Retrying::new(Arc::new(row), policy, clock, Arc::new(SeededEntropy::new(1)));
         let mut shown = Vec::new();
         let collect = &mut |entry: ObjectEntry| {
             shown.push(entry.key.to_string());
@@ -239,7 +244,7 @@ impl Store for Row {
         self.memory.size(key)
     }
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(ObjectEntry) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let fails_after = self.fails_after.lock().unwrap().take();
+        let fails_after = self.fails_after.lock().unwrap().pop_front();
         for (index, name) in self.names.iter().enumerate() {
             if fails_after == Some(index) {
                 return Err(StoreError::about(StoreErrorKind::Temporary, "list", prefix));
@@ -261,11 +266,18 @@ impl Store for Row {
 #[test]
 fn a_listing_in_no_order_fails_rather_than_leave_out_or_repeat() {
     let whole = |names: &[&str]| Ok(names.iter().map(|name| (*name).to_owned()).collect());
-    assert_eq!(Row::listed(&["b", "a", "c"], 9), whole(&["b", "a", "c"]), "order matters only after a failure");
-    assert_eq!(Row::listed(&["b", "a", "c"], 0), whole(&["b", "a", "c"]), "and only when something was shown before it");
-    assert_eq!(Row::listed(&["b", "a", "c"], 1), Err(StoreErrorKind::Temporary), "disorder that shows in the second pass");
-    assert_eq!(Row::listed(&["b", "a", "c"], 2), Err(StoreErrorKind::Temporary), "disorder that shows in the first pass");
-    assert_eq!(Row::listed(&["a", "b", "c"], 2), whole(&["a", "b", "c"]));
+    assert_eq!(Row::listed(&["b", "a", "c"], &[9]), whole(&["b", "a", "c"]), "order matters only after a failure");
+    assert_eq!(Row::listed(&["b", "a", "c"], &[0]), whole(&["b", "a", "c"]), "and only when something was shown before it");
+    assert_eq!(Row::listed(&["b", "a", "c"], &[1]), Err(StoreErrorKind::Temporary), "disorder that shows in the second pass");
+    assert_eq!(Row::listed(&["b", "a", "c"], &[2]), Err(StoreErrorKind::Temporary), "disorder that shows in the first pass");
+    assert_eq!(Row::listed(&["a", "b", "c"], &[2]), whole(&["a", "b", "c"]));
+}
+
+#[test]
+fn a_listing_that_gets_further_each_time_has_its_tries_again() {
+    let names = ["a", "b", "c", "d"];
+    assert_eq!(Row::listed(&names, &[1, 2, 3]).unwrap(), names);
+    assert_eq!(Row::listed(&names, &[1, 1]), Err(StoreErrorKind::Temporary), "but not when it stops at the same place");
 }
 
 #[derive(Debug)]
