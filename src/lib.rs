@@ -7,3 +7,5 @@
 pub mod base;
 pub mod repository;
 pub mod store;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;

@@ -11,11 +11,29 @@ use std::ops::{ControlFlow, Range};
 
 use crate::base::clock::Timestamp;
 
+pub mod cloud;
+#[cfg(any(test, feature = "testkit"))]
+pub mod contract;
+pub mod directory;
 mod error;
+#[cfg(any(test, feature = "testkit"))]
+pub mod fault;
 mod key;
+mod location;
+pub mod memory;
+mod open;
+mod prefix;
+pub mod retry;
+mod settings;
 
 pub use error::{StoreError, StoreErrorKind};
-pub use key::ObjectKey;
+pub use key::{InvalidKey, ObjectKey};
+pub use open::{Missing, Options, open};
+pub use settings::Settings;
+
+/// The largest object that is put or got, in bytes. One object is one request and one buffer, so this bounds memory against a
+/// store that announces nonsense. It is under the single-request limits of S3 (5 GiB), GCS (5 TiB) and Azure (5,000 MiB).
+pub const MAX_OBJECT_BYTES: u64 = 1 << 30;
 
 /// What a put-if-absent did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::ObjectKey;
+use super::{MAX_OBJECT_BYTES, ObjectKey};
 
 /// The few kinds of failure that callers tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,12 @@ impl StoreError {
         Self { kind, act, object: key.to_string(), source: None }
     }
 
+    /// A failure of `act` on something that is no object: a prefix, or the store itself.
+    #[must_use]
+    pub fn about(kind: StoreErrorKind, act: &'static str, what: impl Into<String>) -> Self {
+        Self { kind, act, object: what.into(), source: None }
+    }
+
     /// The same failure with its cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -84,5 +90,26 @@ impl fmt::Display for StoreError {
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_ref().map(|source| source.as_ref() as &(dyn Error + 'static))
+    }
+}
+
+/// Refuses an object of `length` bytes when it is beyond [`MAX_OBJECT_BYTES`].
+pub(super) fn check_length(length: u64, act: &'static str, key: &ObjectKey) -> Result<(), StoreError> {
+    if length <= MAX_OBJECT_BYTES {
+        return Ok(());
+    }
+    let cause = format!("{length} bytes are more than the {MAX_OBJECT_BYTES} that one object may have");
+    Err(StoreError::new(StoreErrorKind::Permanent, act, key).caused_by(cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_of_exactly_the_bound_passes_and_one_byte_more_does_not() {
+        let key = ObjectKey::new("a").unwrap();
+        assert!(check_length(MAX_OBJECT_BYTES, "put", &key).is_ok());
+        assert_eq!(check_length(MAX_OBJECT_BYTES + 1, "put", &key).unwrap_err().kind, StoreErrorKind::Permanent);
     }
 }
