@@ -5,4 +5,7 @@
 //! `ARCHITECTURE.md` shows the rooms and the arrows allowed between them; `docs/format.md` describes every persisted byte.
 
 pub mod base;
+pub mod device;
 pub mod store;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
