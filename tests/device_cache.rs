@@ -1,5 +1,10 @@
 //! A backup leaves the page cache as it was.
-#![allow(missing_docs, reason = "tests are read by their names")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests may fail loudly; tests are read by their names"
+)]
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;

@@ -1,5 +1,10 @@
 //! Writing a volume back: refusals before the first byte, right bytes after, honest zeros.
-#![allow(missing_docs, reason = "tests are read by their names")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests may fail loudly; tests are read by their names"
+)]
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};

@@ -93,7 +93,7 @@ a line of another kind
 
     fn check(devices: &[(u64, u64)], expected: &Mounted) {
         let devices = devices.iter().map(|(major, minor)| makedev(*major, *minor)).collect();
-        let number_of = |mount: &Mount| (mount.source == PathBuf::from("/dev/sdc")).then(|| makedev(8, 32));
+        let number_of = |mount: &Mount| (mount.source.as_os_str() == "/dev/sdc").then(|| makedev(8, 32));
         assert_eq!(mounted(&parse(TABLE), &devices, &number_of), *expected, "{devices:?}");
     }
 

@@ -9,10 +9,10 @@ use super::Admission;
 
 /// The longest read when gentle: a neighbour's small read waits behind one of these, not behind a whole window.
 pub(super) const PIECE_BYTES: u64 = 128 * 1024;
-/// The most reads under way when gentle: half a mebibyte. One stream of two already reads 350 MiB/s.
-pub(super) const MOST_IN_FLIGHT: u32 = 4;
+/// The most reads under way when gentle. Four doubled a neighbour's 99th percentile; two did so less, in runs too noisy to settle it.
+pub(super) const MOST_IN_FLIGHT: u32 = 2;
 /// Slower than this many times the best counts as crowded.
-const CROWDED: u32 = 3;
+const CROWDED: u32 = 2;
 /// Differences below this are noise of the scheduler.
 const NOISE: Duration = Duration::from_micros(150);
 /// The best latency is that of the last one to two of these, so that a device that has become slower for good is believed.
@@ -68,7 +68,7 @@ impl Gentle {
 }
 
 /// A crowd may be there to stay; a backup must still finish.
-const LONGEST_REST: Duration = Duration::from_millis(5);
+const LONGEST_REST: Duration = Duration::from_micros(500);
 
 /// The lowest latency of this period and of the one before.
 #[derive(Debug, Default)]
