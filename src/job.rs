@@ -2,8 +2,5 @@
 
 pub mod backup;
 mod error;
-pub mod forget;
-pub mod restore;
-pub mod select;
 
 pub use error::{JobError, JobErrorKind};

@@ -1,10 +1,12 @@
 //! icecore: incremental backup of block volumes into an encrypted, verifiable repository.
 //!
 //! A volume goes in through [`device`], is cut into fixed chunks, and becomes a recovery point in a [`repository`] that lives in a
-//! [`store`] (a directory or an object store). [`job`] holds one use case per file; [`cli`] turns words into jobs.
+//! [`store`] (a directory or an object store). [`job`] holds one use case per file.
 //! `ARCHITECTURE.md` shows the rooms and the arrows allowed between them; `docs/format.md` describes every persisted byte.
 
 pub mod base;
+pub mod device;
+pub mod job;
 pub mod repository;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]

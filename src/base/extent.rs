@@ -1,6 +1,6 @@
 //! Byte ranges, and sets of them kept sorted, disjoint and joined.
 
-use std::fmt;
+use std::{fmt, iter, slice};
 
 /// `length` bytes from `offset`. The end never overflows: [`Extent::new`] clips it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,7 +56,7 @@ impl Extent {
         let granule = granule.max(1);
         let end = self.end();
         let mut at = self.offset;
-        std::iter::from_fn(move || {
+        iter::from_fn(move || {
             if at >= end {
                 return None;
             }
@@ -224,7 +224,7 @@ impl FromIterator<Extent> for ExtentSet {
 
 impl<'a> IntoIterator for &'a ExtentSet {
     type Item = &'a Extent;
-    type IntoIter = std::slice::Iter<'a, Extent>;
+    type IntoIter = slice::Iter<'a, Extent>;
     fn into_iter(self) -> Self::IntoIter {
         self.extents.iter()
     }
