@@ -1,15 +1,11 @@
-<<<<<<< HEAD
 //! Seams for tests: simulated time and randomness, real servers and devices that clean up after themselves. Never shipped.
-
-pub mod manual_clock;
-pub mod s3_server;
-pub mod seeded_entropy;
-=======
-//! Builders and machinery for tests; never shipped.
 
 pub mod cache;
 pub mod loop_device;
+pub mod manual_clock;
 pub mod refusal;
+pub mod s3_server;
+pub mod seeded_entropy;
 
 use std::env;
 
@@ -24,4 +20,3 @@ pub fn skip(reason: &str) {
         eprintln!("skipped: {reason}");
     }
 }
->>>>>>> device
