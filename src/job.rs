@@ -1,6 +1,10 @@
 //! One use case per file. Each takes its seams as arguments and returns a report; none knows a command line or a runtime.
 
 pub mod backup;
+pub mod diff;
 mod error;
+pub mod forget;
+pub mod restore;
+pub mod select;
 
 pub use error::{JobError, JobErrorKind};

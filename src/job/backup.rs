@@ -189,9 +189,7 @@ fn writer_options(
 
 fn change_source(request: &BackupRequest, previous: Option<&ListedPoint>, plan: &Plan, sampled: u64) -> ChangeSource {
     match (plan, previous) {
-        (Plan::Listed { listed_bytes, .. }, _) => {
-            ChangeSource::List { listed_bytes: *listed_bytes, sampled_chunks: sampled }
-        }
+        (Plan::Listed { listed_bytes, .. }, _) => ChangeSource::List { listed_bytes: *listed_bytes, sampled_chunks: sampled },
         (Plan::Whole { .. }, Some(_)) if !request.full => ChangeSource::Compare,
         (Plan::Whole { .. }, _) => ChangeSource::Full,
     }

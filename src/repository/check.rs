@@ -13,7 +13,7 @@ use super::ids::{PackId, PointId};
 use super::live::SlotSet;
 use super::points::ListedPoint;
 use super::tree::{TreeVisitor, walk};
-use super::{ChunkReader, Repository, names, chunk_extent};
+use super::{ChunkReader, Repository, chunk_extent, names};
 use crate::base::extent::ExtentSet;
 use crate::base::progress::{Progress, Step};
 
@@ -48,7 +48,7 @@ pub struct CheckReport {
     pub verified_bytes: u64,
     /// Objects that are damaged or missing, each once, and how.
     pub objects: Vec<String>,
-    /// Objects beyond the first [`MAX_OBJECTS`].
+    /// Objects beyond the first a thousand.
     pub objects_left_out: u64,
     /// Points hit by that, and exactly where.
     pub damage: Vec<PointDamage>,
@@ -69,7 +69,7 @@ impl CheckReport {
 }
 
 /// More damaged objects than this are only counted.
-pub const MAX_OBJECTS: usize = 1_000;
+pub(crate) const MAX_OBJECTS: usize = 1_000;
 
 impl Repository {
     /// Looks at every point. Fails only if the store is out of reach; damage is the report's content.
@@ -154,14 +154,12 @@ impl Repository {
                 lost.push(extent);
                 Ok(())
             }
-            VolumePiece::Chunks { first_chunk, entries, .. } => {
-                reader.read(&tree, first_chunk, &entries, &mut |extent, chunk| {
-                    if chunk.is_err() {
-                        lost.push(extent);
-                    }
-                    Ok(())
-                })
-            }
+            VolumePiece::Chunks { first_chunk, entries, .. } => reader.read(&tree, first_chunk, &entries, &mut |extent, chunk| {
+                if chunk.is_err() {
+                    lost.push(extent);
+                }
+                Ok(())
+            }),
         })?;
         Ok(lost.into_iter().collect())
     }
@@ -245,13 +243,7 @@ impl TreeVisitor for CheckVisitor<'_> {
         entries.iter().filter_map(ChunkEntry::stored).try_for_each(|chunk| self.check_place(&chunk.frame))
     }
 
-    fn lost(
-        &mut self,
-        node: &StoredNode,
-        _first_chunk: u64,
-        _count: u64,
-        error: RepositoryError,
-    ) -> Result<(), RepositoryError> {
+    fn lost(&mut self, node: &StoredNode, _first_chunk: u64, _count: u64, error: RepositoryError) -> Result<(), RepositoryError> {
         self.mark_bad(&node.frame, error.to_string());
         Ok(())
     }

@@ -67,8 +67,7 @@ struct PieceVisitor<'a> {
 impl PieceVisitor<'_> {
     fn extent(&self, first_chunk: u64, count: u64) -> Extent {
         let length = u64::from(self.tree.chunk_bytes);
-        Extent::new(first_chunk.saturating_mul(length), count.saturating_mul(length))
-            .intersect(&Extent::new(0, self.tree.size))
+        Extent::new(first_chunk.saturating_mul(length), count.saturating_mul(length)).intersect(&Extent::new(0, self.tree.size))
     }
 }
 
@@ -89,13 +88,7 @@ impl TreeVisitor for PieceVisitor<'_> {
         }
     }
 
-    fn lost(
-        &mut self,
-        _node: &StoredNode,
-        first_chunk: u64,
-        count: u64,
-        error: RepositoryError,
-    ) -> Result<(), RepositoryError> {
+    fn lost(&mut self, _node: &StoredNode, first_chunk: u64, count: u64, error: RepositoryError) -> Result<(), RepositoryError> {
         let extent = self.extent(first_chunk, count);
         (self.visit)(VolumePiece::Lost { extent, error })
     }

@@ -136,7 +136,10 @@ impl Repository {
                 Ok(lease) => lease.trees().try_for_each(&mut mark)?,
                 Err(error) => {
                     let object = names::lease(listed.id);
-                    return Err(RepositoryError::damaged(object, format!("nothing can be collected while it is unreadable: {error}")));
+                    return Err(RepositoryError::damaged(
+                        object,
+                        format!("nothing can be collected while it is unreadable: {error}"),
+                    ));
                 }
             }
         }
@@ -171,12 +174,7 @@ impl Repository {
     }
 
     /// True when the pack's header names a lease that exists. A pack without a readable header is spared while it is young.
-    fn belongs_to_writer(
-        &self,
-        id: PackId,
-        modified: Timestamp,
-        leased: &HashSet<LeaseId>,
-    ) -> Result<bool, RepositoryError> {
+    fn belongs_to_writer(&self, id: PackId, modified: Timestamp, leased: &HashSet<LeaseId>) -> Result<bool, RepositoryError> {
         let bytes = match self.store.get_range(&names::pack(id), 0..PACK_HEADER_BYTES as u64) {
             Ok(bytes) => bytes,
             Err(error) if error.is_not_found() => return Ok(true),
@@ -339,16 +337,12 @@ impl TreeVisitor for MarkVisitor {
         Ok(())
     }
 
-    fn lost(
-        &mut self,
-        _node: &StoredNode,
-        _first_chunk: u64,
-        _count: u64,
-        error: RepositoryError,
-    ) -> Result<(), RepositoryError> {
+    fn lost(&mut self, _node: &StoredNode, _first_chunk: u64, _count: u64, error: RepositoryError) -> Result<(), RepositoryError> {
         Err(RepositoryError::damaged(
             "the block tree",
-            format!("nothing can be collected while part of it is unreadable ({error}); forget the points that 'icecore check' names"),
+            format!(
+                "nothing can be collected while part of it is unreadable ({error}); forget the points that 'icecore check' names"
+            ),
         ))
     }
 }

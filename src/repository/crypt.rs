@@ -52,15 +52,8 @@ impl AeadKey {
     }
 
     /// Decrypts `bytes`, ciphertext and tag, where they are; what comes back is the plaintext part of them.
-    pub(crate) fn open<'a>(
-        &self,
-        nonce: [u8; 12],
-        associated: &[u8],
-        bytes: &'a mut [u8],
-    ) -> Result<&'a mut [u8], CryptError> {
-        self.0
-            .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(associated), bytes)
-            .map_err(|_| CryptError("opening"))
+    pub(crate) fn open<'a>(&self, nonce: [u8; 12], associated: &[u8], bytes: &'a mut [u8]) -> Result<&'a mut [u8], CryptError> {
+        self.0.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(associated), bytes).map_err(|_| CryptError("opening"))
     }
 }
 
@@ -121,8 +114,6 @@ pub(crate) fn stretch(passphrase: &[u8], salt: &[u8; 16], cost: Argon2Cost) -> R
     let failed = CryptError("stretching the passphrase");
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(|_| failed)?;
     let mut out = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(passphrase, salt, &mut *out)
-        .map_err(|_| failed)?;
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(passphrase, salt, &mut *out).map_err(|_| failed)?;
     Ok(out)
 }

@@ -134,9 +134,7 @@ impl RepositoryError {
     /// What a parser said of an object.
     pub(crate) fn from_format(object: impl ToString, source: FormatError) -> Self {
         match source {
-            FormatError::Version { .. } | FormatError::UnknownField { .. } => {
-                Self::TooNew { object: object.to_string(), source }
-            }
+            FormatError::Version { .. } | FormatError::UnknownField { .. } => Self::TooNew { object: object.to_string(), source },
             other => Self::damaged(object, other),
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::codec::FrameDecompressor;
 use super::coalesce::{ReadGroup, group_reads, place};
+use super::codec::FrameDecompressor;
 use super::crypt::AeadKey;
 use super::error::RepositoryError;
 use super::format::frame::{FRAME_HEADER_BYTES, FRAME_TAG_BYTES, FrameKind, MAX_FRAME_RAW_BYTES};
@@ -91,11 +91,7 @@ impl FrameFetcher {
 
     /// Opens a frame into `self.raw`. When the bytes at the hint do not open, the pack may have been rewritten: its table says where
     /// the slot lies now.
-    fn open_or_look_again(
-        &mut self,
-        frame: &FrameRef,
-        stored: Result<Bytes, RepositoryError>,
-    ) -> Result<(), RepositoryError> {
+    fn open_or_look_again(&mut self, frame: &FrameRef, stored: Result<Bytes, RepositoryError>) -> Result<(), RepositoryError> {
         let first_error = match stored.and_then(|stored| self.open(frame, &stored)) {
             Ok(_) => return Ok(()),
             Err(error) if error.is_damage() => error,

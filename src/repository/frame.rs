@@ -33,12 +33,7 @@ pub(crate) struct PackBuilder {
 
 impl PackBuilder {
     /// An empty pack with a random name, hence with frame keys of its own.
-    pub(crate) fn new(
-        ring: &Keyring,
-        entropy: &dyn Entropy,
-        lease: LeaseId,
-        capacity: usize,
-    ) -> Result<Self, RepositoryError> {
+    pub(crate) fn new(ring: &Keyring, entropy: &dyn Entropy, lease: LeaseId, capacity: usize) -> Result<Self, RepositoryError> {
         let id = PackId::random(entropy)?;
         let epoch = ring.active();
         // Reserved at once, so that a growing pack is not copied; pages are only taken as they are filled.
@@ -49,13 +44,8 @@ impl PackBuilder {
 
     /// Seals a payload into the next slot.
     pub(crate) fn add(&mut self, payload: &Payload<'_>) -> Result<FrameRef, RepositoryError> {
-        let header = FrameHeader {
-            codec: payload.codec,
-            kind: payload.kind,
-            epoch: self.epoch,
-            raw_length: payload.raw_length,
-        }
-        .encode();
+        let header =
+            FrameHeader { codec: payload.codec, kind: payload.kind, epoch: self.epoch, raw_length: payload.raw_length }.encode();
         let start = self.bytes.len();
         let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(&header);
@@ -110,8 +100,7 @@ pub(crate) fn open_frame(
     raw: &mut Vec<u8>,
 ) -> Result<FrameKind, RepositoryError> {
     let header = stored_header(stored, frame)?;
-    let Some((clear, sealed)) = stored.split_at_checked(FRAME_HEADER_BYTES).filter(|(_, s)| s.len() >= FRAME_TAG_BYTES)
-    else {
+    let Some((clear, sealed)) = stored.split_at_checked(FRAME_HEADER_BYTES).filter(|(_, s)| s.len() >= FRAME_TAG_BYTES) else {
         return Err(RepositoryError::damaged(describe(frame), "it is too short"));
     };
     let mut sealed = sealed.to_vec();

@@ -115,7 +115,10 @@ impl Repository {
             let expected = self.ring.slot_seal(epoch, &slot.sealed_part()).ok().filter(|_| epoch >= self.ring.active());
             if expected != Some(seal) {
                 let object = names::slot(slot.id);
-                return Err(RepositoryError::damaged(object, "its seal is wrong: it was not made with this repository's keys; delete it"));
+                return Err(RepositoryError::damaged(
+                    object,
+                    "its seal is wrong: it was not made with this repository's keys; delete it",
+                ));
             }
             slots.push(slot);
         }

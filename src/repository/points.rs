@@ -63,8 +63,7 @@ impl Repository {
 
     fn read_point(&self, key: &ObjectKey) -> Result<ListedPoint, RepositoryError> {
         let object = self.store.get(key)?;
-        let (volume, id) =
-            names::parse_point(key).ok_or_else(|| RepositoryError::damaged(key, "its name is no point's name"))?;
+        let (volume, id) = names::parse_point(key).ok_or_else(|| RepositoryError::damaged(key, "its name is no point's name"))?;
         let fields = sealed::open(&self.ring, EnvelopeKind::Point, key, &object)?;
         let point = Point::parse(&fields).map_err(|error| RepositoryError::from_format(key, error))?;
         if self.volume_key(&point.volume) != volume {

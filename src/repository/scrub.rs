@@ -78,9 +78,7 @@ fn scrub_object(store: &dyn Store, signers: &Signers, entry: &ObjectEntry) -> Re
         "config" => |_, key, bytes| from_format(key, Config::parse(bytes).map(|_| ())),
         "keys" => |_, key, bytes| from_format(key, KeySlot::parse(bytes).map(|_| ())),
         "packs" => |_, key, bytes| verify_pack(key, bytes),
-        "points" | "verdicts" | "leases" | "condemned" => {
-            |signers, key, bytes| sealed::verify(signers, key, bytes).map(|_| ())
-        }
+        "points" | "verdicts" | "leases" | "condemned" => |signers, key, bytes| sealed::verify(signers, key, bytes).map(|_| ()),
         _ => return Ok(None),
     };
     let bytes = store.get(key)?;

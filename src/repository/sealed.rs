@@ -32,12 +32,7 @@ pub(crate) fn seal(
 }
 
 /// Verifies and decrypts the object `key`, giving its fields.
-pub(crate) fn open(
-    ring: &Keyring,
-    kind: EnvelopeKind,
-    key: &ObjectKey,
-    bytes: &[u8],
-) -> Result<Vec<u8>, RepositoryError> {
+pub(crate) fn open(ring: &Keyring, kind: EnvelopeKind, key: &ObjectKey, bytes: &[u8]) -> Result<Vec<u8>, RepositoryError> {
     let envelope = verify(&ring.signers(), key, bytes)?;
     if envelope.header.kind != kind {
         return Err(RepositoryError::damaged(key, "it holds another kind of record"));
@@ -54,11 +49,7 @@ pub(crate) fn open(
 }
 
 /// Verifies checksum and signature only, as anyone can who knows the public keys.
-pub(crate) fn verify<'a>(
-    signers: &[(u16, [u8; 32])],
-    key: &ObjectKey,
-    bytes: &'a [u8],
-) -> Result<Envelope<'a>, RepositoryError> {
+pub(crate) fn verify<'a>(signers: &[(u16, [u8; 32])], key: &ObjectKey, bytes: &'a [u8]) -> Result<Envelope<'a>, RepositoryError> {
     let envelope = Envelope::parse(bytes).map_err(|error| RepositoryError::from_format(key, error))?;
     let signer = signers.iter().find(|(epoch, _)| *epoch == envelope.header.epoch);
     let (_, public) = signer.ok_or_else(|| RepositoryError::damaged(key, "it was sealed under an unknown key"))?;

@@ -62,10 +62,7 @@ impl KeyBytes {
 impl Secret {
     /// True when the secret is of the kind that the slot wants.
     pub(crate) fn fits(&self, kind: SlotKind) -> bool {
-        matches!(
-            (self, kind),
-            (Self::Passphrase(_), SlotKind::Passphrase(_)) | (Self::Key(_), SlotKind::KeyFile | SlotKind::Paper)
-        )
+        matches!((self, kind), (Self::Passphrase(_), SlotKind::Passphrase(_)) | (Self::Key(_), SlotKind::KeyFile | SlotKind::Paper))
     }
 
     /// The key that wraps a slot's private key. Slow on purpose for passphrases.

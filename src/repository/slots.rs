@@ -24,12 +24,7 @@ pub struct NewSlot {
 }
 
 /// Makes a slot that holds `ring`.
-pub(crate) fn make(
-    new: &NewSlot,
-    ring: &Keyring,
-    created: Timestamp,
-    entropy: &dyn Entropy,
-) -> Result<KeySlot, RepositoryError> {
+pub(crate) fn make(new: &NewSlot, ring: &Keyring, created: Timestamp, entropy: &dyn Entropy) -> Result<KeySlot, RepositoryError> {
     let id = SlotId::random(entropy)?;
     let salt = random(entropy)?;
     let wrap_nonce = random(entropy)?;

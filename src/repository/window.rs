@@ -102,18 +102,10 @@ impl WindowCutter {
             ChunkEntry::Stored(stored) => self.ring.chunk_id(chunk) != stored.id,
             ChunkEntry::StoredWithGaps(_) | ChunkEntry::Unreadable => true,
         });
-        differing.next().map(|(index, chunk)| {
-            Extent::new(offset + index as u64 * u64::from(self.chunk_bytes), chunk.len() as u64)
-        })
+        differing.next().map(|(index, chunk)| Extent::new(offset + index as u64 * u64::from(self.chunk_bytes), chunk.len() as u64))
     }
 
-    fn cut_chunk(
-        &self,
-        chunk: &[u8],
-        lost: u64,
-        known: impl Iterator<Item = ChunkEntry>,
-        place: u8,
-    ) -> CutChunk {
+    fn cut_chunk(&self, chunk: &[u8], lost: u64, known: impl Iterator<Item = ChunkEntry>, place: u8) -> CutChunk {
         if lost == chunk.len() as u64 {
             return CutChunk::Known(ChunkEntry::Unreadable);
         }
@@ -155,8 +147,7 @@ impl WindowCutter {
 /// True when every byte is zero. Sixty-four bytes at a time, which the compiler turns into vector instructions.
 fn is_zero(bytes: &[u8]) -> bool {
     let mut blocks = bytes.chunks_exact(64);
-    blocks.all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
-        && blocks.remainder().iter().all(|byte| *byte == 0)
+    blocks.all(|block| block.iter().fold(0, |all, byte| all | byte) == 0) && blocks.remainder().iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]

@@ -207,11 +207,8 @@ impl PointWriter {
     #[must_use]
     pub fn earlier(&self) -> EarlierChunks {
         let previous = self.options.previous.as_ref().filter(|_| !self.options.distrust).map(|point| point.point.tree);
-        let trees: Vec<_> = previous
-            .into_iter()
-            .chain(self.resumed)
-            .map(|tree| self.repository.tree_reader(tree, COMPARE_CACHE_NODES))
-            .collect();
+        let trees: Vec<_> =
+            previous.into_iter().chain(self.resumed).map(|tree| self.repository.tree_reader(tree, COMPARE_CACHE_NODES)).collect();
         EarlierChunks { leaves: vec![None; trees.len()], trees }
     }
 
@@ -293,8 +290,7 @@ impl PointWriter {
     }
 
     fn store_run(&mut self, run: &super::window::Run) -> Result<FrameRef, RepositoryError> {
-        let payload =
-            Payload { kind: FrameKind::Chunks, codec: run.codec, raw_length: run.raw_length, bytes: &run.bytes };
+        let payload = Payload { kind: FrameKind::Chunks, codec: run.codec, raw_length: run.raw_length, bytes: &run.bytes };
         self.data.add(&payload, &self.repository, self.lease.id(), &self.uploader)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::base::cancel::Cancel;
@@ -52,13 +52,14 @@ impl Pipeline<'_> {
         let cutters: Vec<_> = (0..self.workers).map(|_| (writer.cutter(), writer.earlier())).collect();
         let (to_cut, work) = sync_channel::<Window>(self.workers * 2);
         let (to_append, cut) = sync_channel::<Result<Cut, JobError>>(self.workers * 2);
-        let work = Mutex::new(work);
+        // Owned by the cutters alone: once all of them have stopped, the reader finds nobody to send to, and stops too.
+        let work = Arc::new(Mutex::new(work));
         thread::scope(|scope| {
             for (cutter, earlier) in cutters {
-                let (work, to_append) = (&work, to_append.clone());
-                scope.spawn(move || serve(work, cutter, earlier, &to_append));
+                let (work, to_append) = (Arc::clone(&work), to_append.clone());
+                scope.spawn(move || serve(&work, cutter, earlier, &to_append));
             }
-            drop(to_append);
+            drop((work, to_append));
             let appender = scope.spawn(|| self.append_in_order(cut, &order, writer));
             let read = self.read(reader, plan, &order, to_cut);
             let appended = appender.join().map_err(|_| JobError::Worker("appending".to_owned()))?;

@@ -97,9 +97,7 @@ impl Plan {
     pub(super) fn windows(&self, window_bytes: u64) -> Box<dyn Iterator<Item = Extent> + Send + '_> {
         match self {
             Self::Whole { size } => Box::new(Extent::new(0, *size).cut(window_bytes)),
-            Self::Listed { chunks, .. } => {
-                Box::new(chunks.as_slice().iter().flat_map(move |extent| extent.cut(window_bytes)))
-            }
+            Self::Listed { chunks, .. } => Box::new(chunks.as_slice().iter().flat_map(move |extent| extent.cut(window_bytes))),
         }
     }
 }

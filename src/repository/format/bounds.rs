@@ -103,10 +103,8 @@ pub(super) fn expect_magic(reader: &mut ByteReader<'_>, magic: &[u8; 8], what: &
 
 /// Splits off the last four bytes and holds the rest against them.
 pub(super) fn strip_crc<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a [u8], FormatError> {
-    let (body, crc) = bytes.split_last_chunk::<4>().ok_or(FormatError::Cut {
-        what,
-        cut: Truncated { at: 0, wanted: 4, have: bytes.len() },
-    })?;
+    let (body, crc) =
+        bytes.split_last_chunk::<4>().ok_or(FormatError::Cut { what, cut: Truncated { at: 0, wanted: 4, have: bytes.len() } })?;
     if crc32fast::hash(body) == u32::from_le_bytes(*crc) { Ok(body) } else { Err(FormatError::Checksum { what }) }
 }
 

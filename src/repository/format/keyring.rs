@@ -100,8 +100,7 @@ mod tests {
 
     #[test]
     fn an_active_epoch_without_a_key_is_refused() {
-        let ring =
-            KeyringBytes { repository: RepositoryId([1; 16]), active: 1, content_key: [2; 32], epochs: vec![(0, [3; 32])] };
+        let ring = KeyringBytes { repository: RepositoryId([1; 16]), active: 1, content_key: [2; 32], epochs: vec![(0, [3; 32])] };
         assert!(KeyringBytes::parse(&ring.encode()).is_err());
     }
 }

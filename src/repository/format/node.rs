@@ -230,8 +230,7 @@ impl Tables {
 fn parse_frames(reader: &mut ByteReader<'_>) -> Result<Vec<FrameRef>, FormatError> {
     let pack_count = reader.u8().within(WHAT)?;
     let frame_count = reader.u8().within(WHAT)?;
-    let packs: Vec<PackId> =
-        (0..pack_count).map(|_| reader.array().map(PackId).within(WHAT)).collect::<Result<_, _>>()?;
+    let packs: Vec<PackId> = (0..pack_count).map(|_| reader.array().map(PackId).within(WHAT)).collect::<Result<_, _>>()?;
     (0..frame_count)
         .map(|_| {
             let index = reader.u8().within(WHAT)?;
@@ -307,8 +306,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame() -> impl Strategy<Value = FrameRef> {
-        (0u8..3, 0u32..4, any::<u32>(), any::<u32>())
-            .prop_map(|(pack, slot, offset, stored)| FrameRef { pack: PackId([pack; 16]), slot, offset, stored })
+        (0u8..3, 0u32..4, any::<u32>(), any::<u32>()).prop_map(|(pack, slot, offset, stored)| FrameRef {
+            pack: PackId([pack; 16]),
+            slot,
+            offset,
+            stored,
+        })
     }
 
     fn chunk() -> impl Strategy<Value = ChunkEntry> {

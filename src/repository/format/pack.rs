@@ -219,8 +219,7 @@ mod tests {
         let header = PackHeader { epoch: 3, id: PackId([7; 16]), lease: LeaseId([9; 16]) };
         let mut out = header.encode();
         out.put(b"frame zero");
-        let slots =
-            [PackSlot { offset: 64, stored: 10, crc: crc32fast::hash(b"frame zero") }, PackSlot::default()];
+        let slots = [PackSlot { offset: 64, stored: 10, crc: crc32fast::hash(b"frame zero") }, PackSlot::default()];
         out.put(&encode_footer(&slots));
         out
     }

@@ -154,10 +154,13 @@ impl Point {
         fields
             .put(SOURCE, self.source.as_bytes())
             .put(CHANGE_SOURCE, &encode_change_source(&self.change_source))
-            .put(CONSISTENCY, &[match self.consistency {
-                Consistency::Quiescent => 1,
-                Consistency::Live => 2,
-            }])
+            .put(
+                CONSISTENCY,
+                &[match self.consistency {
+                    Consistency::Quiescent => 1,
+                    Consistency::Live => 2,
+                }],
+            )
             .put(STATISTICS, &encode_statistics(&self.statistics));
         if !self.unreadable.is_empty() {
             fields.put(UNREADABLE, &encode_extents(self.unreadable.as_slice()));
@@ -252,10 +255,7 @@ fn parse_root(bytes: &[u8]) -> Result<NodeRef, FormatError> {
 
 fn parse_previous(bytes: &[u8]) -> Result<Previous, FormatError> {
     let mut reader = ByteReader::new(bytes);
-    let previous = Previous {
-        id: PointId::from_bytes(reader.array().within(WHAT)?),
-        digest: reader.array().within(WHAT)?,
-    };
+    let previous = Previous { id: PointId::from_bytes(reader.array().within(WHAT)?), digest: reader.array().within(WHAT)? };
     expect_end(&reader, WHAT)?;
     Ok(previous)
 }
@@ -279,10 +279,7 @@ fn parse_change_source(bytes: &[u8]) -> Result<ChangeSource, FormatError> {
     match reader.u8().within(WHAT)? {
         1 => Ok(ChangeSource::Full),
         2 => Ok(ChangeSource::Compare),
-        3 => Ok(ChangeSource::List {
-            listed_bytes: reader.u64().within(WHAT)?,
-            sampled_chunks: reader.u64().within(WHAT)?,
-        }),
+        3 => Ok(ChangeSource::List { listed_bytes: reader.u64().within(WHAT)?, sampled_chunks: reader.u64().within(WHAT)? }),
         other => Err(FormatError::Value { what: WHAT, field: "change source", value: other.into() }),
     }
 }

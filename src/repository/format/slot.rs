@@ -171,8 +171,7 @@ impl KeySlot {
         let seal = reader.array().within(WHAT)?;
         expect_end(&reader, WHAT)?;
         let keyring = SealedKeyring { ephemeral, nonce, ciphertext };
-        let slot =
-            Self { id, kind, label, created, salt, public_key, wrap_nonce, wrapped_private_key, keyring, signers };
+        let slot = Self { id, kind, label, created, salt, public_key, wrap_nonce, wrapped_private_key, keyring, signers };
         Ok((slot, seal))
     }
 }

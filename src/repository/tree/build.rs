@@ -54,11 +54,7 @@ impl TreeBuilder {
     }
 
     /// Takes everything before `chunk`, a multiple of a leaf, from the old tree; holes where it has nothing.
-    pub(crate) fn share_until(
-        &mut self,
-        chunk: u64,
-        basis: &mut Basis<'_>,
-    ) -> Result<(), RepositoryError> {
+    pub(crate) fn share_until(&mut self, chunk: u64, basis: &mut Basis<'_>) -> Result<(), RepositoryError> {
         while self.next_chunk < chunk && self.root.is_none() {
             let level = self.largest_step(chunk, basis.old_tree());
             let child = match &mut basis.old {
@@ -71,20 +67,13 @@ impl TreeBuilder {
     }
 
     /// Puts the leaf that begins at the next chunk.
-    pub(crate) fn put_leaf(
-        &mut self,
-        entries: Vec<ChunkEntry>,
-        basis: &mut Basis<'_>,
-    ) -> Result<(), RepositoryError> {
+    pub(crate) fn put_leaf(&mut self, entries: Vec<ChunkEntry>, basis: &mut Basis<'_>) -> Result<(), RepositoryError> {
         let leaf = self.keep(Node::Leaf(entries), self.next_chunk, basis)?;
         self.push(0, leaf, basis)
     }
 
     /// The finished tree, the rest shared with the old one.
-    pub(crate) fn finish(
-        mut self,
-        basis: &mut Basis<'_>,
-    ) -> Result<Tree, RepositoryError> {
+    pub(crate) fn finish(mut self, basis: &mut Basis<'_>) -> Result<Tree, RepositoryError> {
         let end = self.size.div_ceil(self.chunk_bytes.max(1).into()).next_multiple_of(FAN_OUT as u64);
         self.share_until(end, basis)?;
         let mut level = 1;
@@ -115,23 +104,13 @@ impl TreeBuilder {
         (0..=top).rev().find(|level| fits(*level)).unwrap_or(0)
     }
 
-    fn push(
-        &mut self,
-        level: u8,
-        child: NodeRef,
-        basis: &mut Basis<'_>,
-    ) -> Result<(), RepositoryError> {
+    fn push(&mut self, level: u8, child: NodeRef, basis: &mut Basis<'_>) -> Result<(), RepositoryError> {
         self.next_chunk = self.next_chunk.saturating_add(chunks_below(level));
         self.adopt(level, child, basis)
     }
 
     /// Hands a finished subtree to its parent, closing the parent when it is full.
-    fn adopt(
-        &mut self,
-        level: u8,
-        child: NodeRef,
-        basis: &mut Basis<'_>,
-    ) -> Result<(), RepositoryError> {
+    fn adopt(&mut self, level: u8, child: NodeRef, basis: &mut Basis<'_>) -> Result<(), RepositoryError> {
         match self.open.get_mut(usize::from(level)) {
             None => self.root = Some(child),
             Some(children) => {
@@ -145,11 +124,7 @@ impl TreeBuilder {
     }
 
     /// Makes the unfinished node of `level` a child of the level above.
-    fn close(
-        &mut self,
-        level: u8,
-        basis: &mut Basis<'_>,
-    ) -> Result<(), RepositoryError> {
+    fn close(&mut self, level: u8, basis: &mut Basis<'_>) -> Result<(), RepositoryError> {
         let Some(open) = self.open.get_mut(usize::from(level) - 1) else { return Ok(()) };
         let children = std::mem::take(open);
         if children.is_empty() && level < self.level {
@@ -161,12 +136,7 @@ impl TreeBuilder {
     }
 
     /// Stores a node, unless it is a hole or the very node that the old tree has at this place.
-    fn keep(
-        &self,
-        node: Node,
-        first_chunk: u64,
-        basis: &mut Basis<'_>,
-    ) -> Result<NodeRef, RepositoryError> {
+    fn keep(&self, node: Node, first_chunk: u64, basis: &mut Basis<'_>) -> Result<NodeRef, RepositoryError> {
         if is_hole(&node) {
             return Ok(NodeRef::Hole);
         }

@@ -51,12 +51,7 @@ fn compare(
     Ok(())
 }
 
-fn compare_leaves(
-    old: &mut TreeReader,
-    new: &mut TreeReader,
-    first: u64,
-    found: &mut Vec<Extent>,
-) -> Result<(), RepositoryError> {
+fn compare_leaves(old: &mut TreeReader, new: &mut TreeReader, first: u64, found: &mut Vec<Extent>) -> Result<(), RepositoryError> {
     let (a, b) = (old.leaf(first)?, new.leaf(first)?);
     for (chunk, _) in (first..).zip(a.iter().zip(&b)).filter(|(_, (a, b))| !a.same_content(b)) {
         found.push(chunk_extent(new.tree(), chunk));

@@ -99,8 +99,7 @@ impl TreeReader {
 }
 
 /// What receives the nodes of [`fetch_nodes`].
-pub(super) type VisitNode<'a> =
-    dyn FnMut(&StoredNode, Result<Node, RepositoryError>) -> Result<(), RepositoryError> + 'a;
+pub(super) type VisitNode<'a> = dyn FnMut(&StoredNode, Result<Node, RepositoryError>) -> Result<(), RepositoryError> + 'a;
 
 /// Reads many nodes of one level together and shows each, verified, or what is wrong with it.
 pub(super) fn fetch_nodes(

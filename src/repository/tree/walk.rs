@@ -19,13 +19,7 @@ pub(crate) trait TreeVisitor {
         Ok(())
     }
     /// A node cannot be read, and with it `count` chunks.
-    fn lost(
-        &mut self,
-        node: &StoredNode,
-        first_chunk: u64,
-        count: u64,
-        error: RepositoryError,
-    ) -> Result<(), RepositoryError>;
+    fn lost(&mut self, node: &StoredNode, first_chunk: u64, count: u64, error: RepositoryError) -> Result<(), RepositoryError>;
 }
 
 /// Walks the whole tree. The depth is bounded by the level, which falls at every step.
