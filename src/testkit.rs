@@ -6,6 +6,8 @@ pub mod manual_clock;
 pub mod refusal;
 pub mod s3_server;
 pub mod seeded_entropy;
+pub mod trial;
+pub mod volume;
 
 use std::env;
 

@@ -23,10 +23,10 @@ pub(crate) fn diff_trees(old: &mut TreeReader, new: &mut TreeReader) -> Result<E
         compare(old, new, level, first, &mut found)?;
         first = first.saturating_add(chunks_below(level));
     }
-    // The last chunk of a volume may be shorter than the same chunk of the other, with equal bytes as far as it goes.
+    // Zeros that only one of the volumes has are holes in both.
     let size = a.size.max(b.size);
     found.push(Extent::between(a.size.min(b.size), size));
-    Ok(found.into_iter().map(|extent| extent.intersect(&Extent::new(0, size))).collect())
+    Ok(found.into_iter().collect::<ExtentSet>().align_outward(a.chunk_bytes.into(), size))
 }
 
 fn compare(

@@ -1,0 +1,108 @@
+//! A repository over any store with simulated time and seeded randomness, and the jobs with short arguments.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::base::cancel::Cancel;
+use crate::base::clock::Clock;
+use crate::base::progress::Silent;
+use crate::job::JobError;
+use crate::job::backup::{AuditPolicy, BackupReport, BackupRequest, ChangeList, backup};
+use crate::job::restore::{RestoreOptions, RestoreReport, restore};
+use crate::repository::format::frame::Codec;
+use crate::repository::format::point::Consistency;
+use crate::repository::format::slot::SlotKind;
+use crate::repository::{Environment, InitOptions, KeyBytes, ListedPoint, NewSlot, Repository, RepositoryError, Secret};
+use crate::store::Store;
+use crate::testkit::manual_clock::ManualClock;
+use crate::testkit::seeded_entropy::SeededEntropy;
+use crate::testkit::volume::MemoryVolume;
+
+/// The key of test repositories.
+#[must_use]
+pub fn secret() -> Secret {
+    Secret::Key(KeyBytes(Zeroizing::new([0x42; 32])))
+}
+
+/// Simulated time and seeded randomness.
+#[must_use]
+pub fn environment(clock: &Arc<ManualClock>, seed: u64) -> Environment {
+    Environment { clock: Arc::clone(clock) as Arc<dyn Clock>, entropy: Arc::new(SeededEntropy::new(seed)) }
+}
+
+/// Small chunks and packs, so that small volumes make deep trees and many objects.
+#[must_use]
+pub fn small_options() -> InitOptions {
+    InitOptions { chunk_bytes: 4096, pack_bytes: 64 << 10, codec: Codec::Lz4 }
+}
+
+/// Makes a repository.
+pub fn init(store: &Arc<dyn Store>, environment: Environment) -> Result<Repository, RepositoryError> {
+    let first = NewSlot { secret: secret(), kind: SlotKind::KeyFile, label: "test".to_owned() };
+    Repository::init(Arc::clone(store), environment, small_options(), &first)
+}
+
+/// Opens it again.
+pub fn open(store: &Arc<dyn Store>, environment: Environment) -> Result<Repository, RepositoryError> {
+    Repository::open(Arc::clone(store), environment, &secret())
+}
+
+/// A request that does everything in few threads.
+#[must_use]
+pub fn request(repository: &Repository, volume: &str) -> BackupRequest {
+    BackupRequest {
+        volume: volume.to_owned(),
+        source: "memory".to_owned(),
+        chunk_bytes: None,
+        codec: None,
+        changed: None,
+        audit: AuditPolicy::default(),
+        full: false,
+        consistency: Consistency::Quiescent,
+        cut: repository.environment().clock.now(),
+        host: "test".to_owned(),
+        workers: 1,
+        upload_threads: 0,
+        checkpoint_bytes: 256 << 10,
+    }
+}
+
+/// Backs a volume up.
+pub fn back_up(repository: &Repository, name: &str, volume: &MemoryVolume) -> Result<BackupReport, JobError> {
+    run(repository, &request(repository, name), volume)
+}
+
+/// Backs a volume up by a change list.
+pub fn back_up_changed(
+    repository: &Repository,
+    name: &str,
+    volume: &MemoryVolume,
+    changed: ChangeList,
+    audit: AuditPolicy,
+) -> Result<BackupReport, JobError> {
+    let request = BackupRequest { changed: Some(changed), audit, ..request(repository, name) };
+    run(repository, &request, volume)
+}
+
+/// Runs any request.
+pub fn run(repository: &Repository, request: &BackupRequest, volume: &MemoryVolume) -> Result<BackupReport, JobError> {
+    let mut open = |window: u64| Ok(volume.reader(window));
+    backup(repository, request, &mut open, &Silent, &Cancel::new())
+}
+
+/// Options of a plain restore.
+pub const PLAIN: RestoreOptions =
+    RestoreOptions { target_is_zero: false, only_differences: false, degraded: false, verify: false, workers: 2 };
+
+/// Restores into a new volume filled with junk, and gives back what it holds then.
+pub fn restored(
+    repository: &Repository,
+    point: &ListedPoint,
+    options: RestoreOptions,
+) -> Result<(Vec<u8>, RestoreReport), JobError> {
+    let size = usize::try_from(point.point.tree.size).unwrap_or(usize::MAX);
+    let target = MemoryVolume::new(vec![if options.target_is_zero { 0 } else { 0xee }; size]);
+    let report = restore(repository, point, &target, options, &Silent, &Cancel::new())?;
+    Ok((target.bytes(), report))
+}
