@@ -11,8 +11,8 @@ pub mod manual_clock;
 pub mod refusal;
 pub mod s3_server;
 pub mod seeded_entropy;
-pub mod turnstile;
 pub mod trial;
+pub mod turnstile;
 pub mod volume;
 
 use std::env;

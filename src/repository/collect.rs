@@ -8,11 +8,13 @@
 //! that a writer still builds on is held by the lease that step 4 sees.
 
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::error::RepositoryError;
+use super::fetch::read_slots;
+use super::format::FormatError;
 use super::format::condemned::{CondemnedList, Sentence};
 use super::format::envelope::EnvelopeKind;
 use super::format::node::{ChunkEntry, StoredNode};
@@ -21,14 +23,14 @@ use super::format::point::Tree;
 use super::format::verdict::VerdictKind;
 use super::ids::{LeaseId, PackId, PointId, RecordId};
 use super::leases::{CLOCK_SKEW, LEASE_DURATION, ListedLease};
-use super::live::SlotSet;
+use super::live::{PackSlots, SlotSet};
 use super::points::PointListing;
 use super::tree::{TreeVisitor, walk};
 use super::{Repository, list_all, names};
 use crate::base::clock::Timestamp;
 
-/// A pack is rewritten once less than this share of it is needed, in percent. Below it, space wins over traffic.
-const REWRITE_BELOW_PERCENT: u64 = 70;
+/// A pack is rewritten once that frees more than this share of it, in percent. Above it, space wins over traffic.
+const REWRITE_ABOVE_PERCENT: u64 = 30;
 
 /// How a collection shall run.
 #[derive(Debug, Clone, Copy)]
@@ -109,8 +111,8 @@ impl Repository {
         Ok(report)
     }
 
-    fn list_packs(&self) -> Result<HashMap<PackId, (u64, Timestamp)>, RepositoryError> {
-        let mut packs = HashMap::new();
+    fn list_packs(&self) -> Result<BTreeMap<PackId, (u64, Timestamp)>, RepositoryError> {
+        let mut packs = BTreeMap::new();
         self.store.list(names::PACKS, &mut |entry| {
             if let Some(id) = names::parse_pack(&entry.key) {
                 packs.insert(id, (entry.size, entry.modified));
@@ -149,7 +151,7 @@ impl Repository {
     /// Packs that are dead, or dead enough, and not a running writer's.
     fn judge(
         &self,
-        packs: &HashMap<PackId, (u64, Timestamp)>,
+        packs: &BTreeMap<PackId, (u64, Timestamp)>,
         live: &SlotSet,
         leases: &[ListedLease],
         report: &mut CollectReport,
@@ -157,20 +159,38 @@ impl Repository {
         let leased: HashSet<LeaseId> = leases.iter().map(|lease| lease.id).collect();
         let mut candidates = Vec::new();
         for (id, (size, modified)) in packs {
-            let needed = live.pack(id).map_or(0, |slots| slots.bytes);
-            let sentence = match needed {
-                0 => Sentence::Delete,
-                needed if needed * 100 < size * REWRITE_BELOW_PERCENT => Sentence::Rewrite,
-                _ => continue,
+            let (sentence, gain) = match live.pack(id) {
+                None => (Sentence::Delete, *size),
+                Some(needed) => match self.freed_by_rewrite(*id, *size, needed)? {
+                    Some(freed) => (Sentence::Rewrite, freed),
+                    None => continue,
+                },
             };
             if self.belongs_to_writer(*id, *modified, &leased)? {
                 report.leased.add(*size);
                 continue;
             }
-            candidates.push(Candidate { id: *id, size: *size, sentence, gain: size.saturating_sub(needed) });
+            candidates.push(Candidate { id: *id, size: *size, sentence, gain });
         }
-        candidates.sort_by_key(|candidate| candidate.id);
         Ok(candidates)
+    }
+
+    /// What a rewrite would free, if that is worth the traffic. Header and table stay, so that only the pack's own table tells; it
+    /// is not asked where even all bytes that nobody needs would be too few.
+    fn freed_by_rewrite(&self, id: PackId, size: u64, needed: &PackSlots) -> Result<Option<u64>, RepositoryError> {
+        let is_worth_it = |freed: u64| freed * 100 > size * REWRITE_ABOVE_PERCENT;
+        if !is_worth_it(size.saturating_sub(needed.bytes)) {
+            return Ok(None);
+        }
+        let slots = match read_slots(self.store.as_ref(), id) {
+            Ok(slots) => slots,
+            // A pack that cannot be read is left as it is, for `check` to report.
+            Err(error) if error.is_damage() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let unneeded = (0u32..).zip(&slots).filter(|(number, _)| !needed.contains(*number));
+        let freed = unneeded.map(|(_, slot)| u64::from(slot.stored)).sum();
+        Ok(is_worth_it(freed).then_some(freed))
     }
 
     /// True when the pack's header names a lease that exists. A pack without a readable header is spared while it is young.
@@ -215,9 +235,8 @@ impl Repository {
                     }
                 }
                 (true, Sentence::Rewrite) => {
-                    report.rewritten.add(candidate.gain);
-                    if !options.dry_run {
-                        self.rewrite(candidate.id, live)?;
+                    if options.dry_run || self.rewrite(candidate.id, live)? {
+                        report.rewritten.add(candidate.gain);
                     }
                 }
                 (false, _) => {
@@ -267,25 +286,24 @@ impl Repository {
     }
 
     /// Puts a pack again under its own name without the slots that nobody needs. No reference changes: slots keep their numbers.
-    fn rewrite(&self, id: PackId, live: &SlotSet) -> Result<(), RepositoryError> {
+    ///
+    /// A damaged pack is left as it is, and the answer is no: what is still good in it must not get lost by moving it.
+    fn rewrite(&self, id: PackId, live: &SlotSet) -> Result<bool, RepositoryError> {
         let key = names::pack(id);
-        let old = self.store.get(&key)?;
-        let damaged = |error| RepositoryError::from_format(&key, error);
-        let (header, slots) = parse_pack(&old).map_err(damaged)?;
-        let needed = live.pack(&id);
-        let mut new = header.encode();
-        let mut table = Vec::with_capacity(slots.len());
-        for (number, slot) in (0u32..).zip(&slots) {
-            if !slot.is_live() || !needed.is_some_and(|needed| needed.contains(number)) {
-                table.push(PackSlot::default());
-                continue;
+        let old = match self.store.get(&key) {
+            Ok(old) => old,
+            // Another collection was quicker.
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        match without_dead_slots(&old, live.pack(&id)) {
+            Ok(new) => self.store.put(&key, Bytes::from(new))?,
+            Err(error) => {
+                tracing::warn!(%key, %error, "this pack is damaged, and not rewritten; 'icecore check' tells what it affects");
+                return Ok(false);
             }
-            let bytes = slot_bytes(&old, slot).map_err(damaged)?;
-            table.push(PackSlot { offset: u32::try_from(new.len()).unwrap_or(u32::MAX), ..*slot });
-            new.extend_from_slice(bytes);
         }
-        new.extend_from_slice(&encode_footer(&table));
-        Ok(self.store.put(&key, Bytes::from(new))?)
+        Ok(true)
     }
 
     /// Forgets what was said of points that are gone, but for the notes that a living point's chain needs.
@@ -307,7 +325,7 @@ impl Repository {
     }
 
     fn drop_lapsed_leases(&self, leases: &[ListedLease]) -> Result<u64, RepositoryError> {
-        let lapsed: HashSet<LeaseId> = leases.iter().filter(|l| self.has_lapsed(l)).map(|l| l.id).collect();
+        let lapsed: BTreeSet<LeaseId> = leases.iter().filter(|l| self.has_lapsed(l)).map(|l| l.id).collect();
         for id in &lapsed {
             self.store.delete(&names::lease(*id))?;
         }
@@ -318,6 +336,24 @@ impl Repository {
         let now = self.environment.clock.now();
         listed.lease.as_ref().is_ok_and(|lease| now > lease.expires.plus(CLOCK_SKEW))
     }
+}
+
+/// A pack's bytes without the slots that are not `needed`.
+fn without_dead_slots(old: &[u8], needed: Option<&PackSlots>) -> Result<Vec<u8>, FormatError> {
+    let (header, slots) = parse_pack(old)?;
+    let mut new = header.encode();
+    let mut table = Vec::with_capacity(slots.len());
+    for (number, slot) in (0u32..).zip(&slots) {
+        if !slot.is_live() || !needed.is_some_and(|needed| needed.contains(number)) {
+            table.push(PackSlot::default());
+            continue;
+        }
+        let bytes = slot_bytes(old, slot)?;
+        table.push(PackSlot { offset: u32::try_from(new.len()).unwrap_or(u32::MAX), ..*slot });
+        new.extend_from_slice(bytes);
+    }
+    new.extend_from_slice(&encode_footer(&table));
+    Ok(new)
 }
 
 /// Collects every frame that a tree reaches.

@@ -165,8 +165,7 @@ mod tests {
     fn run(seed: u64) -> Vec<(usize, Act, String)> {
         let clock = Arc::new(ManualClock::default());
         let inner: Arc<dyn Store> = Arc::new(Memory::new(clock.clone()));
-        let weather =
-            Weather { jump_per_mille: 100, jumps: vec![Duration::from_secs(1)], sleep_per_mille: 100, longest_sleep: 10 };
+        let weather = Weather { jump_per_mille: 100, jumps: vec![Duration::from_secs(1)], sleep_per_mille: 100, longest_sleep: 10 };
         let turnstile = Turnstile::new(3, seed, weather, clock);
         thread::scope(|scope| {
             for actor in 0..3 {
