@@ -4,8 +4,8 @@
 //!   1 list packs   2 leases   3 points   4 leases again   5 mark   6 condemn   ... wait ...   1-5 again   7 delete, rewrite
 //! ```
 //! A pack that appears after step 1 is not judged. A writer seen in step 2 protects its packs by the lease in their header; one that
-//! ended before step 2 has its point in step 3; one that began after step 2 writes packs after step 1. A point deleted before step 3
-//! that a writer still builds on is held by the lease that step 4 sees.
+//! ended before step 2 has its point in step 3; one that began after step 2 writes packs after step 1. What a writer builds on is
+//! there as long as its lease; should somebody delete it all the same, it is held by the lease that step 4 sees.
 
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -308,19 +308,18 @@ impl Repository {
 
     /// Forgets what was said of points that are gone, but for the notes that a living point's chain needs.
     fn drop_old_verdicts(&self, listing: &PointListing) -> Result<(), RepositoryError> {
-        let present: HashSet<PointId> = listing.points.iter().map(|point| point.id).collect();
-        let needed: HashSet<PointId> = listing.points.iter().filter_map(|p| p.point.previous.map(|p| p.id)).collect();
-        for (point, verdicts) in self.verdicts()? {
-            for (id, verdict) in verdicts {
-                let is_chain_note = matches!(verdict.kind, VerdictKind::Forgotten { .. });
-                // Points committed after the listing was made are younger than any verdict that may go.
-                let keep = present.contains(&point) || (is_chain_note && needed.contains(&point));
-                let settled = self.environment.clock.now().since(verdict.made) > SAFE_WAIT;
-                if !keep && settled {
-                    self.store.delete(&names::verdict(point, id))?;
-                }
-            }
+        let now = self.environment.clock.now();
+        let mut old: Vec<_> =
+            self.verdicts()?.into_iter().flat_map(|(point, said)| said.into_iter().map(move |v| (point, v))).collect();
+        let wanted = WantedVerdicts::new(listing);
+        old.retain(|(point, (_, verdict))| now.since(verdict.made) > SAFE_WAIT && !wanted.contains(*point, verdict.kind));
+        if old.is_empty() {
+            return Ok(());
         }
+        // Points may have come since the listing was made, on top of one that was forgotten afterwards.
+        let wanted = WantedVerdicts::new(&self.points()?);
+        old.retain(|(point, (_, verdict))| !wanted.contains(*point, verdict.kind));
+        old.iter().try_for_each(|(point, (id, _))| self.store.delete(&names::verdict(*point, *id)).map(|_| ()))?;
         Ok(())
     }
 
@@ -335,6 +334,26 @@ impl Repository {
     fn has_lapsed(&self, listed: &ListedLease) -> bool {
         let now = self.environment.clock.now();
         listed.lease.as_ref().is_ok_and(|lease| now > lease.expires.plus(CLOCK_SKEW))
+    }
+}
+
+/// What is said of points that are there, and the notes that the chains of those points need.
+struct WantedVerdicts {
+    present: HashSet<PointId>,
+    built_on: HashSet<PointId>,
+}
+
+impl WantedVerdicts {
+    fn new(listing: &PointListing) -> Self {
+        Self {
+            present: listing.points.iter().map(|listed| listed.id).collect(),
+            built_on: listing.points.iter().filter_map(|listed| listed.point.previous.map(|previous| previous.id)).collect(),
+        }
+    }
+
+    fn contains(&self, point: PointId, kind: VerdictKind) -> bool {
+        let is_note = matches!(kind, VerdictKind::Forgotten { .. });
+        self.present.contains(&point) || (is_note && self.built_on.contains(&point))
     }
 }
 

@@ -110,9 +110,9 @@ impl Repository {
             return Err(RepositoryError::Misused { what });
         }
         let mut lease = HeldLease::take(self, volume, options.previous.as_ref(), &options.host)?;
-        // Only now that the lease is public does "it is still there" mean that it stays.
+        // Only now that the lease is public does "nobody forgets it, and it is still there" mean that it stays.
         for id in &basis {
-            if !exists(self.store.as_ref(), &names::point(volume, *id))? {
+            if self.is_being_forgotten(*id)? || !exists(self.store.as_ref(), &names::point(volume, *id))? {
                 lease.release()?;
                 return Err(RepositoryError::NoSuchPoint { selector: id.to_string() });
             }
