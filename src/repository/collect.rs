@@ -32,6 +32,9 @@ use crate::base::clock::Timestamp;
 /// A pack is rewritten once that frees more than this share of it, in percent. Above it, space wins over traffic.
 const REWRITE_ABOVE_PERCENT: u64 = 30;
 
+/// Points are listed again this often while others forget them.
+const MAX_LISTINGS: usize = 8;
+
 /// How a collection shall run.
 #[derive(Debug, Clone, Copy)]
 pub struct CollectOptions {
@@ -92,7 +95,7 @@ impl Repository {
     pub fn collect(&self, options: CollectOptions) -> Result<CollectReport, RepositoryError> {
         let packs = self.list_packs()?;
         let mut leases = self.leases()?;
-        let listing = self.points()?;
+        let listing = self.settled_points()?;
         leases.extend(self.leases()?);
         if options.wait < SAFE_WAIT
             && let Some(alive) = leases.iter().find(|lease| !self.has_lapsed(lease))
@@ -120,6 +123,18 @@ impl Repository {
             ControlFlow::Continue(())
         })?;
         Ok(packs)
+    }
+
+    /// A listing all of whose points were still there when they were read. One that vanished in between may have a successor that
+    /// came after the listing, and shares what nobody else holds.
+    fn settled_points(&self) -> Result<PointListing, RepositoryError> {
+        for _ in 0..MAX_LISTINGS {
+            let listing = self.points()?;
+            if listing.vanished == 0 {
+                return Ok(listing);
+            }
+        }
+        Err(RepositoryError::Busy { what: "points are being forgotten while their chunks would be collected".to_owned() })
     }
 
     /// Everything that points and leases reach. Fails if any of it cannot be read: what is below might be needed.

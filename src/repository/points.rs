@@ -31,6 +31,8 @@ pub struct PointListing {
     pub points: Vec<ListedPoint>,
     /// Objects that should be points.
     pub damaged: Vec<(ObjectKey, RepositoryError)>,
+    /// How many were forgotten between being listed and being read.
+    pub vanished: u64,
 }
 
 impl Repository {
@@ -49,8 +51,7 @@ impl Repository {
         for entry in list_all(self.store.as_ref(), prefix)? {
             match self.read_point(&entry.key) {
                 Ok(point) => listing.points.push(point),
-                // Forgotten between listing and reading.
-                Err(RepositoryError::Store(error)) if error.is_not_found() => {}
+                Err(RepositoryError::Store(error)) if error.is_not_found() => listing.vanished += 1,
                 Err(error @ (RepositoryError::Damaged { .. } | RepositoryError::TooNew { .. })) => {
                     listing.damaged.push((entry.key, error));
                 }
