@@ -47,10 +47,12 @@ pub struct Operation {
 
 /// Stands at the door of a store. Calls come from many threads.
 pub trait Doorkeeper: Send + Sync + fmt::Debug {
-    /// A call is about to begin; it does when this returns.
-    fn enter(&self, _act: Act, _name: &str) {}
-    /// A call has ended.
-    fn leave(&self, operation: Operation);
+    /// A call is about to begin. It does when this returns, unless it is turned away.
+    fn enter(&self, _act: Act, _name: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// A call has ended that was not turned away.
+    fn leave(&self, _operation: Operation) {}
 }
 
 /// A store behind a door.
@@ -74,7 +76,7 @@ impl<K: Doorkeeper> Guarded<K> {
         bytes: impl FnOnce(&T) -> u64,
         run: impl FnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.keeper.enter(act, name);
+        self.keeper.enter(act, name)?;
         let result = run();
         self.keeper.leave(Operation { act, name: name.to_owned(), bytes: result.as_ref().map(bytes).unwrap_or_default() });
         result

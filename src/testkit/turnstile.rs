@@ -11,9 +11,9 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::testkit::dice::Dice;
-use crate::testkit::guarded::{Act, Doorkeeper, Guarded, Operation};
+use crate::testkit::guarded::{Act, Doorkeeper, Guarded};
 use crate::testkit::manual_clock::ManualClock;
 
 /// How time passes between two calls, and how long an actor may sleep.
@@ -124,7 +124,7 @@ impl Turnstile {
 }
 
 impl Doorkeeper for Gate {
-    fn enter(&self, act: Act, name: &str) {
+    fn enter(&self, act: Act, name: &str) -> Result<(), StoreError> {
         let turnstile = &self.turnstile;
         let mut hall = turnstile.lock();
         assert_eq!(hall.states[self.actor], State::Away, "actor {} asks for two things at once: {act:?} {name}", self.actor);
@@ -135,9 +135,8 @@ impl Doorkeeper for Gate {
         hall.chosen = None;
         hall.states[self.actor] = State::Away;
         hall.trace.push((self.actor, act, name.to_owned()));
+        Ok(())
     }
-
-    fn leave(&self, _operation: Operation) {}
 }
 
 /// An actor's presence.
@@ -157,8 +156,8 @@ impl Drop for Attendance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ObjectKey;
     use crate::store::memory::Memory;
-    use crate::store::{ObjectKey, Store};
     use bytes::Bytes;
     use std::thread;
 
