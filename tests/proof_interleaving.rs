@@ -35,6 +35,7 @@ struct Stage {
 struct Tally {
     commits: u64,
     leases_lost: u64,
+    bases_gone: u64,
     forgotten: u64,
     deleted: u64,
     rewritten: u64,
@@ -126,8 +127,8 @@ impl Stage {
                 Err(JobError::Repository(RepositoryError::LeaseLost)) if scene.may_lose => {
                     self.tally.lock().unwrap().leases_lost += 1;
                 }
-                // What it was to build on was forgotten under its feet.
-                Err(JobError::Repository(RepositoryError::NoSuchPoint { .. })) => {}
+                // What it was to build on was forgotten, or taken back, under its feet.
+                Err(JobError::Repository(RepositoryError::BasisGone { .. })) => self.tally.lock().unwrap().bases_gone += 1,
                 Err(error) => panic!("writer {actor} failed: {error:?}"),
             }
         }
@@ -236,6 +237,7 @@ fn play_all(seeds: u64, scene: Scene) -> Tally {
         let (_, tally) = play(seed, scene);
         sum.commits += tally.commits;
         sum.leases_lost += tally.leases_lost;
+        sum.bases_gone += tally.bases_gone;
         sum.forgotten += tally.forgotten;
         sum.deleted += tally.deleted;
         sum.rewritten += tally.rewritten;
