@@ -143,11 +143,9 @@ fn newest_point(
     request: &BackupRequest,
     progress: &dyn Progress,
 ) -> Result<Option<ListedPoint>, JobError> {
-    let listing = repository.points_of(&request.volume)?;
-    for (_, error) in &listing.damaged {
-        progress.warn(&error.to_string());
-    }
-    Ok(listing.points.into_iter().last())
+    let (newest, damaged) = repository.newest_basis(&request.volume)?;
+    damaged.iter().for_each(|error| progress.warn(&error.to_string()));
+    Ok(newest)
 }
 
 fn chunk_size(repository: &Repository, request: &BackupRequest, previous: Option<&ListedPoint>) -> Result<u32, JobError> {

@@ -106,7 +106,7 @@ fn repository_kind(error: &RepositoryError) -> JobErrorKind {
         }
         RepositoryError::WrongKey { .. } | RepositoryError::NoSlots { .. } => JobErrorKind::Key,
         RepositoryError::Damaged { .. } => JobErrorKind::Damage,
-        RepositoryError::Busy { .. } | RepositoryError::LeaseLost => JobErrorKind::Busy,
+        RepositoryError::Busy { .. } | RepositoryError::LeaseLost | RepositoryError::BasisGone { .. } => JobErrorKind::Busy,
         RepositoryError::Cancelled => JobErrorKind::Cancelled,
         RepositoryError::AlreadyThere { .. }
         | RepositoryError::LastSlot { .. }

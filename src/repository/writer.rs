@@ -110,11 +110,11 @@ impl Repository {
             return Err(RepositoryError::Misused { what });
         }
         let mut lease = HeldLease::take(self, volume, options.previous.as_ref(), &options.host)?;
-        // Only now that the lease is public does "it is still there" mean that it stays.
+        // Only now that the lease is public does "nobody forgets it, and it is still there" mean that it stays.
         for id in &basis {
-            if !exists(self.store.as_ref(), &names::point(volume, *id))? {
+            if self.is_being_forgotten(*id)? || !exists(self.store.as_ref(), &names::point(volume, *id))? {
                 lease.release()?;
-                return Err(RepositoryError::NoSuchPoint { selector: id.to_string() });
+                return Err(RepositoryError::BasisGone { point: id.short() });
             }
         }
         let resumed = self.resume(&mut lease, volume, &basis, options.chunk_bytes)?;
@@ -247,6 +247,13 @@ impl PointWriter {
         self.close_packs()?;
         self.uploader.flush()?;
         self.lease.prepare_commit()?;
+        // Nobody forgets it while the lease stands; but a writer that overslept in the middle of its commit takes its point back.
+        if let Some(basis) = &self.options.previous
+            && !exists(self.repository.store.as_ref(), &names::point(basis.volume, basis.id))?
+        {
+            self.lease.release()?;
+            return Err(RepositoryError::BasisGone { point: basis.id.short() });
+        }
         let point = self.manifest(facts, tree);
         let id = PointId::new(self.repository.environment.clock.now(), self.repository.environment.entropy.as_ref())?;
         let listed = self.repository.put_point(id, &point)?;
