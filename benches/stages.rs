@@ -35,7 +35,8 @@ fn random(length: usize, seed: u64) -> Vec<u8> {
 
 /// Text-like bytes, which compress to about a third.
 fn text(length: usize) -> Vec<u8> {
-    let line = |n: usize| format!("{n:010} pod-{} req={:08x} GET /api/v1/items status=200\n", n % 40, n.wrapping_mul(2_654_435_761));
+    let line =
+        |n: usize| format!("{n:010} pod-{} req={:08x} GET /api/v1/items status=200\n", n % 40, n.wrapping_mul(2_654_435_761));
     (0..).flat_map(|n| line(n).into_bytes()).take(length).collect()
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::codec::FrameCompressor;
 use super::error::RepositoryError;
 use super::format::frame::{Codec, FrameKind};
-use super::format::node::{ChunkEntry, FAN_OUT, FrameRef, NodeRef};
+use super::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, FrameRef, NodeRef};
 use super::format::point::{ChangeSource, Consistency, Point, Previous, Statistics, Tree};
 use super::frame::{PackBuilder, Payload};
 use super::ids::{LeaseId, PointId};
@@ -168,7 +168,7 @@ impl EarlierChunks {
     ///
     /// A leaf that is damaged holds nothing here, so that what it lost is stored again.
     pub fn at(&mut self, first_chunk: u64) -> Result<Vec<&[ChunkEntry]>, RepositoryError> {
-        let leaf = first_chunk - first_chunk % FAN_OUT as u64;
+        let leaf = first_chunk - first_chunk % FAN_OUT_U64;
         for (tree, cached) in self.trees.iter_mut().zip(&mut self.leaves) {
             if cached.as_ref().is_none_or(|(known, _)| *known != leaf) {
                 *cached = Some((leaf, readable_leaf(tree, leaf)?));
@@ -226,7 +226,7 @@ impl PointWriter {
             None => None,
         };
         self.new_bytes += window.new_bytes;
-        let leaf = window.first_chunk - window.first_chunk % FAN_OUT as u64;
+        let leaf = window.first_chunk - window.first_chunk % FAN_OUT_U64;
         self.open_leaf(leaf)?;
         let start = usize::try_from(window.first_chunk - leaf).unwrap_or_default();
         let entries = window.chunks.iter().map(|chunk| self.place(chunk, frame)).collect::<Result<Vec<_>, _>>()?;

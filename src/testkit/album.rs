@@ -1,6 +1,7 @@
 //! What each recovery point must give back: points beside plain copies of their volumes.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::progress::Silent;
@@ -96,7 +97,7 @@ pub fn read_back(repository: &Repository, point: &ListedPoint) -> Result<(Vec<u8
     Ok((bytes, lost))
 }
 
-fn range(extent: Extent) -> std::ops::Range<usize> {
+fn range(extent: Extent) -> Range<usize> {
     let index = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     index(extent.offset)..index(extent.end())
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use std::fmt;
+use std::mem;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -139,7 +140,7 @@ impl Ledger {
     /// The calls since the last time.
     #[must_use]
     pub fn take(&self) -> Vec<Operation> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
