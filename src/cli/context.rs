@@ -60,6 +60,11 @@ impl Context {
         Self { voice, ..self }
     }
 
+    /// The same with other keys than the environment's.
+    pub(super) fn with_keys(self, keys: KeySources) -> Self {
+        Self { keys, ..self }
+    }
+
     pub(super) fn environment(&self) -> Environment {
         Environment { clock: Arc::clone(&self.clock), entropy: Arc::clone(&self.entropy) }
     }

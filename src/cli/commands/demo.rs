@@ -51,7 +51,7 @@ impl Drop for Folder {
 
 pub(in crate::cli) fn run(context: &Context) -> anyhow::Result<Outcome> {
     let folder = Folder::new(context)?;
-    let context = Context { keys: KeySources { key_file: Some(folder.path("key")), passphrase: None }, ..context.clone() };
+    let context = context.clone().with_keys(KeySources { key_file: Some(folder.path("key")), passphrase: None });
     let (image, restored) = (folder.path("disk.img"), folder.path("restored.img"));
     let location = folder.path("repository").display().to_string();
 

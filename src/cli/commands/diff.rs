@@ -60,9 +60,9 @@ fn lines(report: &DiffReport) -> String {
 
 fn summary(report: &DiffReport) -> String {
     let ranges = text::count(report.extents.count() as u64, "range");
-    let sizes = match (report.old_size, report.new_size) {
-        (old, new) if old == new => format!("of {}", text::size(new)),
+    let resized = match (report.old_size, report.new_size) {
+        (old, new) if old == new => String::new(),
         (old, new) => format!("; the size went from {old} to {new} bytes"),
     };
-    format!("{} in {ranges} {sizes}", text::size(report.extents.bytes()))
+    format!("{ranges} with {} of {}{resized}", text::size(report.extents.bytes()), text::size(report.new_size))
 }

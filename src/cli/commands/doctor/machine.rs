@@ -12,7 +12,6 @@ use crate::base::clock::Timestamp;
 use crate::cli::commands::default_workers;
 use crate::cli::context::Context;
 use crate::cli::{text, times};
-use crate::device::ReaderOptions;
 
 /// The effective capability to open what file modes forbid.
 const CAP_DAC_OVERRIDE: u32 = 1;
@@ -21,7 +20,9 @@ const CAP_SYS_ADMIN: u32 = 21;
 const EARLIEST: Timestamp = Timestamp(1_767_225_600_000);
 
 pub(super) fn look(context: &Context) -> Vec<Line> {
-    vec![uring(context), seccomp(), locked_memory(), privileges(), loop_devices(), processor(), cores(), clock(context)]
+    let uring = uring(context);
+    let locked = locked_memory(uring.state == State::Ok && !uring.what.contains("registered"));
+    vec![uring, seccomp(), locked, privileges(), loop_devices(), processor(), cores(), clock(context)]
 }
 
 /// Tried on this very program: a file that is there, and that we may read.
@@ -40,12 +41,12 @@ fn seccomp() -> Line {
     Line::ok("seccomp", what)
 }
 
-fn locked_memory() -> Line {
+/// Short memory only shows where io_uring reads without registering it: who may lock without limit is not held to the limit.
+fn locked_memory(is_short: bool) -> Line {
     const ADVICE: &str = "raise it with 'ulimit -l' or LimitMEMLOCK= to let io_uring use registered memory";
-    let needed = ReaderOptions::default().pool_bytes;
     match getrlimit(Resource::RLIMIT_MEMLOCK) {
         Ok((soft, _)) if soft == RLIM_INFINITY => Line::ok("memlock", "unlimited"),
-        Ok((soft, _)) => Line::if_so(soft >= needed, "memlock", format!("{} may be locked", text::size(soft)), ADVICE),
+        Ok((soft, _)) => Line::if_so(!is_short, "memlock", format!("{} may be locked", text::size(soft)), ADVICE),
         Err(error) => Line::limited("memlock", format!("the limit cannot be read: {error}"), ""),
     }
 }
