@@ -1,3 +1,7 @@
 //! The `icecore` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    icecore::cli::run()
+}

@@ -1,0 +1,91 @@
+//! Arguments of `icecore backup`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{JsonArgs, RepoArgs, values};
+use crate::cli::commands::backup::Settings;
+use crate::cli::context::Voice;
+use crate::cli::failure::Failure;
+use crate::device::{EngineChoice, Pace};
+use crate::job::backup::AuditPolicy;
+use crate::repository::format::frame::Codec;
+
+/// Back up a block device or image file into a new recovery point
+///
+/// The first backup of a volume stores all of it, every further one what has changed. A device that is mounted read-write is refused
+/// unless --live is given: read a snapshot instead. A run that was stopped is taken up again by the next one.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BackupArgs {
+    /// A block device or image file
+    source: PathBuf,
+    #[command(flatten)]
+    repo: RepoArgs,
+    /// Name of the volume, under which its points form a history [default: the last part of SOURCE]
+    #[arg(long, value_name = "NAME", value_parser = values::volume)]
+    volume: Option<String>,
+    /// Read only what this file lists as changed since the newest point: lines of 'offset length' in bytes, as 'diff' prints them
+    ///
+    /// A random sample of the rest is read as well. Should it show that the list is wrong, the whole volume is read, the point is
+    /// marked, and the exit code is 3.
+    #[arg(long, value_name = "FILE", conflicts_with = "full")]
+    changed: Option<PathBuf>,
+    /// How small a wrong share of a change list the sample must notice, 999 times in 1000
+    #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = values::share)]
+    audit_share: f64,
+    /// Chunk size of a new volume: a power of two from 4KiB to 1MiB [default: the repository's]
+    #[arg(long, value_name = "SIZE", value_parser = values::bytes_u32)]
+    chunk: Option<u32>,
+    /// How new chunks are compressed: lz4, zstd, zstd:LEVEL (1 to 19) or none [default: the repository's]
+    #[arg(long, value_parser = values::codec)]
+    codec: Option<Codec>,
+    /// Read it even while it is mounted read-write; the point is marked, and crash-consistent at best
+    #[arg(long)]
+    live: bool,
+    /// Store everything again and share nothing with earlier points
+    #[arg(long)]
+    full: bool,
+    /// Read no faster than this, such as 250MiB/s
+    #[arg(long, value_name = "RATE", value_parser = values::rate)]
+    limit: Option<u64>,
+    /// gentle steps back for everybody else who uses the disk; full does not
+    #[arg(long, default_value = "gentle", value_parser = values::pace)]
+    pace: Pace,
+    /// How the source is read: auto, uring or pread
+    #[arg(long, default_value = "auto", value_parser = values::engine)]
+    engine: EngineChoice,
+    /// Threads that compare and compress [default: one a core]
+    #[arg(long, value_name = "N", value_parser = values::threads)]
+    workers: Option<usize>,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+impl BackupArgs {
+    pub(in crate::cli) fn settle(self) -> Result<(Settings, Voice), Failure> {
+        let settings = Settings {
+            volume: self.volume.map_or_else(|| base_name(&self.source), Ok)?,
+            location: self.repo.settle()?,
+            source: self.source,
+            changed: self.changed,
+            audit: AuditPolicy { wrong_share: self.audit_share, ..AuditPolicy::default() },
+            chunk_bytes: self.chunk,
+            codec: self.codec,
+            live: self.live,
+            full: self.full,
+            limit_bytes_per_second: self.limit,
+            pace: self.pace,
+            engine: self.engine,
+            workers: self.workers,
+        };
+        Ok((settings, self.json.settle()))
+    }
+}
+
+fn base_name(source: &Path) -> Result<String, Failure> {
+    let name = source.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    values::volume(name).map_err(|reason| {
+        Failure::refused(format!("{} cannot name the volume ({reason}); name it with --volume", source.display()))
+    })
+}

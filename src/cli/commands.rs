@@ -1,0 +1,28 @@
+//! One file per command: plain settings in, an outcome out.
+
+pub(super) mod backup;
+pub(super) mod check;
+pub(super) mod demo;
+pub(super) mod diff;
+pub(super) mod doctor;
+pub(super) mod forget;
+pub(super) mod init;
+pub(super) mod key;
+pub(super) mod manual;
+pub(super) mod points;
+pub(super) mod prune;
+pub(super) mod restore;
+
+use std::fs;
+use std::num::NonZero;
+use std::thread;
+
+/// Threads for work on the processor: one a core.
+fn default_workers() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The machine's name, as points, leases and labels mention it.
+fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}

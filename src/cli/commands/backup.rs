@@ -1,0 +1,179 @@
+//! Backup: a source becomes a recovery point.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::{default_workers, host_name};
+use crate::base::extent::Extent;
+use crate::base::finding::Finding;
+use crate::base::io::{BulkRead, IoError};
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::outcome::Outcome;
+use crate::cli::views::{FindingView, PointView};
+use crate::cli::{output, text, times};
+use crate::device::{self, DeviceFile, EngineChoice, Mounted, Pace, ReaderOptions, SourceOptions, impact};
+use crate::job::backup::{AuditPolicy, BackupReport, BackupRequest, ChangeList, backup};
+use crate::repository::Verdicts;
+use crate::repository::format::frame::Codec;
+use crate::repository::format::point::Consistency;
+
+/// What to back up, and how.
+#[derive(Debug)]
+pub(in crate::cli) struct Settings {
+    pub(in crate::cli) location: String,
+    pub(in crate::cli) source: PathBuf,
+    pub(in crate::cli) volume: String,
+    pub(in crate::cli) changed: Option<PathBuf>,
+    pub(in crate::cli) audit: AuditPolicy,
+    pub(in crate::cli) chunk_bytes: Option<u32>,
+    pub(in crate::cli) codec: Option<Codec>,
+    pub(in crate::cli) live: bool,
+    pub(in crate::cli) full: bool,
+    pub(in crate::cli) limit_bytes_per_second: Option<u64>,
+    pub(in crate::cli) pace: Pace,
+    pub(in crate::cli) engine: EngineChoice,
+    pub(in crate::cli) workers: Option<usize>,
+}
+
+/// Packs on their way at once: enough to hide the latency of an object store, and each holds one pack in memory.
+const UPLOAD_THREADS: usize = 4;
+/// A killed run loses at most this much of its stored bytes; more often would cost tree packs.
+const CHECKPOINT_BYTES: u64 = 256 << 20;
+/// Memory is bounded: this much text lists millions of ranges, and beyond that the whole volume is read as quickly.
+const MAX_CHANGE_LIST_BYTES: u64 = 256 << 20;
+
+#[derive(Debug, Serialize)]
+struct View {
+    schema: &'static str,
+    point: PointView,
+    resumed: bool,
+    findings: Vec<FindingView>,
+}
+
+pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Result<Outcome> {
+    if settings.pace == Pace::Gentle {
+        step_back();
+    }
+    let changed = settings.changed.as_deref().map(read_change_list).transpose()?;
+    let source = Arc::new(device::open(&settings.source, &SourceOptions { live: settings.live })?);
+    let repository = context.repository(&settings.location)?;
+    let request = request(context, &settings, &source, changed);
+    let progress = context.progress();
+    let mut open_reader = |window_bytes| open_reader(context, &settings, &source, window_bytes);
+    let report = backup(&repository, &request, &mut open_reader, progress.as_ref(), &context.interrupts.cancel())?;
+    drop(progress);
+    say_findings(&report);
+    let view = View {
+        schema: "icecore.backup.v1",
+        point: PointView::new(&report.point, &Verdicts::new()),
+        resumed: report.resumed,
+        findings: report.findings.iter().map(FindingView::from).collect(),
+    };
+    context.report(&view, || describe(context, &report))?;
+    Ok(Outcome::findings_if(!report.findings.is_empty()))
+}
+
+/// Before any thread starts, so that all of them step back. Where that is forbidden, reading gently is still gentle.
+fn step_back() {
+    if let Err(error) = impact::lower_priority() {
+        tracing::info!(%error, "the priority stays as it is");
+    }
+}
+
+fn request(context: &Context, settings: &Settings, source: &DeviceFile, changed: Option<ChangeList>) -> BackupRequest {
+    BackupRequest {
+        volume: settings.volume.clone(),
+        source: settings.source.display().to_string(),
+        chunk_bytes: settings.chunk_bytes,
+        codec: settings.codec,
+        changed,
+        audit: settings.audit,
+        full: settings.full,
+        consistency: match source.mounted() {
+            Mounted::ReadWrite(_) => Consistency::Live,
+            Mounted::No | Mounted::ReadOnly(_) => Consistency::Quiescent,
+        },
+        cut: context.clock.now(),
+        host: host_name(),
+        workers: settings.workers.unwrap_or_else(default_workers),
+        upload_threads: UPLOAD_THREADS,
+        checkpoint_bytes: CHECKPOINT_BYTES,
+    }
+}
+
+fn open_reader(
+    context: &Context,
+    settings: &Settings,
+    source: &Arc<DeviceFile>,
+    window_bytes: u64,
+) -> Result<Box<dyn BulkRead>, IoError> {
+    let options = ReaderOptions {
+        engine: settings.engine,
+        window_bytes,
+        pace: settings.pace,
+        limit_bytes_per_second: settings.limit_bytes_per_second,
+        ..ReaderOptions::default()
+    };
+    let reader = device::reader(Arc::clone(source), options, Arc::clone(&context.clock)).map_err(|error| IoError::Os {
+        act: "prepare to read",
+        extent: Extent::new(0, source.geometry().size),
+        source: io::Error::other(error),
+    })?;
+    tracing::info!(engine = %reader.engine(), "reading");
+    Ok(Box::new(reader))
+}
+
+fn read_change_list(path: &Path) -> anyhow::Result<ChangeList> {
+    let failed = || format!("cannot read the change list {}", path.display());
+    let mut text = String::new();
+    let file = File::open(path).with_context(failed)?;
+    let length = file.take(MAX_CHANGE_LIST_BYTES + 1).read_to_string(&mut text).with_context(failed)?;
+    if length as u64 > MAX_CHANGE_LIST_BYTES {
+        let reason = format!("{} is longer than {}; leave --changed out", path.display(), text::size(MAX_CHANGE_LIST_BYTES));
+        return Err(Failure::Refused(reason).into());
+    }
+    ChangeList::parse(&text).map_err(|error| Failure::Refused(error.to_string()).into())
+}
+
+/// Ranges named one by one before the rest is only counted; `points show` and `--json` name them all.
+const FINDINGS_SHOWN: usize = 10;
+
+fn say_findings(report: &BackupReport) {
+    // A wrong change list was warned about when it was found.
+    let unreadable: Vec<_> = report.findings.iter().filter(|f| !matches!(f, Finding::ChangeListWrong { .. })).collect();
+    unreadable.iter().take(FINDINGS_SHOWN).for_each(|finding| output::warn(&finding.to_string()));
+    if let Some(more) = unreadable.len().checked_sub(FINDINGS_SHOWN + 1) {
+        output::warn(&format!("and {}; 'icecore points show' names them", text::count(more as u64 + 1, "more range")));
+    }
+}
+
+fn describe(context: &Context, report: &BackupReport) -> String {
+    let (point, done) = (&report.point.point, report.point.point.statistics);
+    let resumed = if report.resumed { "resumed: what a stopped run had stored was used\n" } else { "" };
+    let incident = match point.incident {
+        Some(extent) => format!("incident: the change list was wrong at {extent}, so the whole volume was read\n"),
+        None => String::new(),
+    };
+    let lost = match point.unreadable.bytes() {
+        0 => String::new(),
+        bytes => format!("unreadable: {bytes} bytes in {}\n", text::count(point.unreadable.count() as u64, "range")),
+    };
+    format!(
+        "point {} of volume {}, cut {}\nread {} of {}, new {}, stored {} in {}\n{resumed}{incident}{lost}",
+        report.point.id.short(),
+        point.volume,
+        times::local(point.cut, &context.zone),
+        text::size(done.read_bytes),
+        text::size(point.tree.size),
+        text::size(done.new_bytes),
+        text::size(done.data_stored_bytes + done.tree_stored_bytes),
+        text::duration(Duration::from_millis(done.duration_ms)),
+    )
+}

@@ -1,0 +1,128 @@
+//! Restore: a recovery point is written to a device or file.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::default_workers;
+use crate::base::finding::Finding;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::outcome::Outcome;
+use crate::cli::views::FindingView;
+use crate::cli::{output, text};
+use crate::device::{DeviceError, SourceKind, Target, TargetOptions};
+use crate::job::JobError;
+use crate::job::restore::{RestoreOptions, RestoreReport, restore};
+use crate::repository::ListedPoint;
+
+/// What to restore, where, and how.
+#[derive(Debug)]
+pub(in crate::cli) struct Settings {
+    pub(in crate::cli) location: String,
+    pub(in crate::cli) point: String,
+    pub(in crate::cli) target: PathBuf,
+    pub(in crate::cli) only_differences: bool,
+    pub(in crate::cli) verify: bool,
+    pub(in crate::cli) force: bool,
+    pub(in crate::cli) degraded: bool,
+    pub(in crate::cli) workers: Option<usize>,
+}
+
+#[derive(Debug, Serialize)]
+struct View {
+    schema: &'static str,
+    point: String,
+    volume: String,
+    target: String,
+    size_bytes: u64,
+    written_bytes: u64,
+    zero_bytes: u64,
+    same_bytes: u64,
+    verified: bool,
+    findings: Vec<FindingView>,
+}
+
+pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Result<Outcome> {
+    let repository = context.repository(&settings.location)?;
+    let listing = Context::points(&repository)?;
+    let point = context.point(&listing, &settings.point)?;
+    refuse_incomplete(point, &settings)?;
+    let target = open_target(point, &settings)?;
+    let options = RestoreOptions {
+        target_is_zero: is_proven_zero(&target, &settings),
+        only_differences: settings.only_differences,
+        degraded: settings.degraded,
+        verify: settings.verify,
+        workers: settings.workers.unwrap_or_else(default_workers),
+    };
+    let progress = context.progress();
+    let report = restore(&repository, point, &target, options, progress.as_ref(), &context.interrupts.cancel())?;
+    drop(progress);
+    report.findings.iter().for_each(|finding| output::warn(&format!("not restored: {finding}")));
+    let view = View {
+        schema: "icecore.restore.v1",
+        point: point.id.to_string(),
+        volume: point.point.volume.clone(),
+        target: settings.target.display().to_string(),
+        size_bytes: report.size,
+        written_bytes: report.written_bytes,
+        zero_bytes: report.zero_bytes,
+        same_bytes: report.same_bytes,
+        verified: settings.verify,
+        findings: report.findings.iter().map(FindingView::from).collect(),
+    };
+    context.report(&view, || describe(point, &settings, &report))?;
+    Ok(Outcome::findings_if(!report.findings.is_empty()))
+}
+
+/// Said before the target is touched; the job would say it after a file was made.
+fn refuse_incomplete(point: &ListedPoint, settings: &Settings) -> Result<(), JobError> {
+    let lost = &point.point.unreadable;
+    if lost.is_empty() || settings.degraded {
+        return Ok(());
+    }
+    Err(JobError::IncompletePoint { bytes: lost.bytes(), count: lost.count() })
+}
+
+fn open_target(point: &ListedPoint, settings: &Settings) -> anyhow::Result<Target> {
+    let options = TargetOptions { size: point.point.tree.size, force: settings.force, create: true };
+    Target::open(&settings.target, &options).map_err(|error| match error {
+        DeviceError::HoldsData { path, at } => {
+            let too = if settings.only_differences { "; --only-differences needs that, too" } else { "" };
+            let path = path.display();
+            Failure::Refused(format!("{path} holds data at byte {at}; choose an empty target, or add --force to overwrite it{too}"))
+                .into()
+        }
+        other => other.into(),
+    })
+}
+
+/// A file that opens without force has no allocated byte. A device was only sampled, and a forced target may hold anything.
+fn is_proven_zero(target: &Target, settings: &Settings) -> bool {
+    !settings.force && target.device().geometry().kind == SourceKind::File
+}
+
+fn describe(point: &ListedPoint, settings: &Settings, report: &RestoreReport) -> String {
+    let verified = if settings.verify { ", read back and compared" } else { "" };
+    let lost: u64 = report.findings.iter().map(lost_bytes).sum();
+    let lost = match lost {
+        0 => String::new(),
+        bytes => format!("NOT restored: {bytes} bytes in {}\n", text::count(report.findings.len() as u64, "range")),
+    };
+    format!(
+        "restored point {} of volume {} to {}\nwrote {}, zeroed {}, left {} that was the same{verified}\n{lost}",
+        point.id.short(),
+        point.point.volume,
+        settings.target.display(),
+        text::size(report.written_bytes),
+        text::size(report.zero_bytes),
+        text::size(report.same_bytes),
+    )
+}
+
+fn lost_bytes(finding: &Finding) -> u64 {
+    match finding {
+        Finding::Unreadable { extent } | Finding::Damaged { extent, .. } | Finding::ChangeListWrong { extent } => extent.length,
+    }
+}

@@ -1,0 +1,31 @@
+//! Hands each command its settled settings.
+
+use super::args::{self, Command};
+use super::commands;
+use super::context::Context;
+use super::outcome::Outcome;
+
+/// Runs one command.
+pub(super) fn dispatch(command: Command, context: Context) -> anyhow::Result<Outcome> {
+    macro_rules! run {
+        ($command:ident, $args:expr) => {{
+            let (settings, voice) = $args;
+            commands::$command::run(&context.speaking(voice), settings)
+        }};
+    }
+    match command {
+        Command::Init(args) => run!(init, args.settle()?),
+        Command::Backup(args) => run!(backup, args.settle()?),
+        Command::Points(args) => run!(points, args.settle()?),
+        Command::Diff(args) => run!(diff, args.settle()?),
+        Command::Check(args) => run!(check, args.settle()?),
+        Command::Restore(args) => run!(restore, args.settle()?),
+        Command::Forget(args) => run!(forget, args.settle()?),
+        Command::Prune(args) => run!(prune, args.settle()?),
+        Command::Key(args) => run!(key, args.settle()?),
+        Command::Doctor(args) => run!(doctor, args.settle()),
+        Command::Demo(args::manual::DemoArgs {}) => commands::demo::run(&context),
+        Command::Completions(args) => commands::manual::completions(args.shell),
+        Command::Man(args) => commands::manual::pages(args.out.as_deref()),
+    }
+}

@@ -1,0 +1,140 @@
+//! The shapes of `--json` that several commands share. `docs/json.md` describes them; a test holds the two together.
+
+use serde::Serialize;
+
+use super::times;
+use crate::base::extent::{Extent, ExtentSet};
+use crate::base::finding::Finding;
+use crate::repository::format::point::{ChangeSource, Consistency};
+use crate::repository::format::verdict::Verdict;
+use crate::repository::{ListedPoint, Verdicts};
+
+/// A range of bytes.
+#[derive(Debug, Serialize)]
+pub(super) struct ExtentView {
+    offset_bytes: u64,
+    length_bytes: u64,
+}
+
+impl From<&Extent> for ExtentView {
+    fn from(extent: &Extent) -> Self {
+        Self { offset_bytes: extent.offset, length_bytes: extent.length }
+    }
+}
+
+/// The ranges of a set.
+pub(super) fn extents(set: &ExtentSet) -> Vec<ExtentView> {
+    set.as_slice().iter().map(ExtentView::from).collect()
+}
+
+/// Something that is wrong with the data.
+#[derive(Debug, Serialize)]
+pub(super) struct FindingView {
+    kind: &'static str,
+    extent: ExtentView,
+    reason: Option<String>,
+}
+
+impl From<&Finding> for FindingView {
+    fn from(finding: &Finding) -> Self {
+        let (kind, extent, reason) = match finding {
+            Finding::Unreadable { extent } => ("unreadable", extent, None),
+            Finding::ChangeListWrong { extent } => ("change_list_wrong", extent, None),
+            Finding::Damaged { extent, reason } => ("damaged", extent, Some(reason.clone())),
+        };
+        Self { kind, extent: extent.into(), reason }
+    }
+}
+
+/// What was said of a point after it was made.
+#[derive(Debug, Serialize)]
+pub(super) struct VerdictView {
+    pub(super) kind: &'static str,
+    pub(super) made: String,
+    pub(super) note: String,
+}
+
+impl From<&Verdict> for VerdictView {
+    fn from(verdict: &Verdict) -> Self {
+        Self { kind: verdict.kind.name(), made: times::utc(verdict.made), note: verdict.note.clone() }
+    }
+}
+
+/// A recovery point.
+#[derive(Debug, Serialize)]
+pub(super) struct PointView {
+    id: String,
+    volume: String,
+    cut: String,
+    committed: String,
+    previous: Option<String>,
+    source: String,
+    host: String,
+    writer: String,
+    size_bytes: u64,
+    chunk_bytes: u32,
+    change_source: &'static str,
+    listed_bytes: Option<u64>,
+    sampled_chunks: Option<u64>,
+    consistency: &'static str,
+    read_bytes: u64,
+    new_bytes: u64,
+    data_stored_bytes: u64,
+    tree_stored_bytes: u64,
+    duration_ms: u64,
+    unreadable: Vec<ExtentView>,
+    incident: Option<ExtentView>,
+    verdicts: Vec<VerdictView>,
+}
+
+impl PointView {
+    pub(super) fn new(listed: &ListedPoint, verdicts: &Verdicts) -> Self {
+        let (point, statistics) = (&listed.point, listed.point.statistics);
+        let (listed_bytes, sampled_chunks) = match point.change_source {
+            ChangeSource::List { listed_bytes, sampled_chunks } => (Some(listed_bytes), Some(sampled_chunks)),
+            ChangeSource::Full | ChangeSource::Compare => (None, None),
+        };
+        let said = verdicts.get(&listed.id).map(Vec::as_slice).unwrap_or_default();
+        Self {
+            id: listed.id.to_string(),
+            volume: point.volume.clone(),
+            cut: times::utc(point.cut),
+            committed: times::utc(listed.id.time),
+            previous: point.previous.map(|previous| previous.id.to_string()),
+            source: point.source.clone(),
+            host: point.host.clone(),
+            writer: point.writer.clone(),
+            size_bytes: point.tree.size,
+            chunk_bytes: point.tree.chunk_bytes,
+            change_source: change_source(&point.change_source),
+            listed_bytes,
+            sampled_chunks,
+            consistency: consistency(point.consistency),
+            read_bytes: statistics.read_bytes,
+            new_bytes: statistics.new_bytes,
+            data_stored_bytes: statistics.data_stored_bytes,
+            tree_stored_bytes: statistics.tree_stored_bytes,
+            duration_ms: statistics.duration_ms,
+            unreadable: extents(&point.unreadable),
+            incident: point.incident.as_ref().map(ExtentView::from),
+            verdicts: said.iter().map(|(_, verdict)| VerdictView::from(verdict)).collect(),
+        }
+    }
+}
+
+/// How changes were known, in a word.
+pub(super) fn change_source(source: &ChangeSource) -> &'static str {
+    match source {
+        ChangeSource::Full => "full",
+        ChangeSource::Compare => "compare",
+        ChangeSource::List { .. } => "list",
+    }
+}
+
+/// In which state the volume was, in a word.
+pub(super) fn consistency(consistency: Consistency) -> &'static str {
+    match consistency {
+        Consistency::Quiescent => "quiescent",
+        Consistency::Live => "live",
+    }
+}

@@ -1,0 +1,23 @@
+//! The binary from outside: what scripts and people see.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, say why they skip, and have no readers of documentation"
+)]
+
+mod changes;
+mod damage;
+mod devices;
+mod help;
+mod json;
+mod keys;
+mod object_store;
+mod refusals;
+mod round_trip;
+mod stopping;
+mod terminal;
+mod upkeep;
+mod world;
