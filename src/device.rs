@@ -20,6 +20,7 @@ pub mod impact;
 mod kernel;
 mod memory;
 mod mounts;
+mod neighbours;
 mod pacing;
 mod reader;
 mod relatives;

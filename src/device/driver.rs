@@ -11,6 +11,7 @@ use nix::libc;
 use super::backend::Backend;
 use super::file::{self, DeviceFile};
 use super::memory::{Pool, Slot};
+use super::neighbours::NeighbourWatch;
 use super::pacing::{Admission, Pacer};
 use super::request::{Completion, Operation, Request};
 use crate::base::clock::Clock;
@@ -23,6 +24,7 @@ pub(super) struct Driver<'a> {
     pub(super) source: &'a DeviceFile,
     pub(super) pool: &'a Arc<Pool>,
     pub(super) pacer: &'a mut Pacer,
+    pub(super) watch: Option<&'a mut NeighbourWatch>,
     pub(super) clock: &'a dyn Clock,
     pub(super) window_bytes: u64,
 }
@@ -83,17 +85,17 @@ impl Driver<'_> {
     /// Submits while it may; otherwise takes completions; otherwise waits for what is missing.
     fn turn(&mut self, in_flight: usize, work: &mut Work<'_>) -> Result<Turn, IoError> {
         let or_reap = |turn| if in_flight > 0 { Turn::Reap } else { turn };
-        if in_flight >= self.pacer.depth() {
+        let now = self.clock.monotonic();
+        if in_flight >= self.pacer.depth(now) {
             return Ok(Turn::Reap);
         }
         if work.unfinished.is_empty() && !self.has_next(work)? {
             return Ok(or_reap(Turn::Finished));
         }
-        let now = self.clock.monotonic();
         if let Admission::After(delay) = self.pacer.admission(now) {
             return Ok(or_reap(Turn::AwaitTokens(delay)));
         }
-        let Some(mut request) = work.unfinished.pop_front().or_else(|| self.begin(work)) else {
+        let Some(mut request) = work.unfinished.pop_front().or_else(|| self.begin(work, now)) else {
             return Ok(or_reap(Turn::AwaitMemory));
         };
         // A request is queued only while it has a piece left.
@@ -115,12 +117,12 @@ impl Driver<'_> {
     }
 
     /// Starts the next window, if there is memory for it.
-    fn begin(&self, work: &mut Work<'_>) -> Option<Request> {
+    fn begin(&self, work: &mut Work<'_>, now: Duration) -> Option<Request> {
         let extent = work.next?;
         let slot: Slot = self.pool.take()?;
-        let now = Extent::new(extent.offset, extent.length.min(self.window_bytes));
-        work.next = Some(Extent::between(now.end(), extent.end()));
-        Some(Request::new(now, self.source.alignment(), self.pacer.piece_bytes(), slot))
+        let window = Extent::new(extent.offset, extent.length.min(self.window_bytes));
+        work.next = Some(Extent::between(window.end(), extent.end()));
+        Some(Request::new(window, self.source.alignment(), self.pacer.piece_bytes(now), slot))
     }
 
     fn settle_all(
@@ -130,6 +132,9 @@ impl Driver<'_> {
         deliver: &mut dyn FnMut(Window) -> ControlFlow<()>,
     ) -> Result<(), IoError> {
         let now = self.clock.monotonic();
+        if let Some(counters) = self.watch.as_mut().and_then(|watch| watch.look(now)) {
+            self.pacer.look(counters, now);
+        }
         for completion in mem::take(done) {
             let request = self.settle(completion, now)?;
             if !request.is_finished() {

@@ -14,6 +14,7 @@ use super::error::DeviceError;
 use super::fault::{FaultScript, Faulty};
 use super::file::DeviceFile;
 use super::memory::Pool;
+use super::neighbours::NeighbourWatch;
 use super::pacing::{Pace, Pacer, PacerOptions};
 use super::request::Request;
 use super::threads::{MOST_THREADS, Threads};
@@ -125,6 +126,8 @@ pub struct Reader {
     clock: Arc<dyn Clock>,
     pool: Arc<Pool>,
     pacer: Pacer,
+    /// Present where giving way depends on others being there.
+    watch: Option<NeighbourWatch>,
     engine: Option<AnyEngine>,
     report: EngineReport,
     #[cfg(any(test, feature = "testkit"))]
@@ -143,8 +146,10 @@ pub fn reader(source: Arc<DeviceFile>, options: ReaderOptions, clock: Arc<dyn Cl
     });
     let (engine, why) = choose(&source, &pool, &pacer, &options)?;
     let report = EngineReport { engine: engine.kind(), why };
+    let watch = NeighbourWatch::over(source.main()).filter(|_| options.pace == Pace::Gentle);
     Ok(Reader {
         source,
+        watch,
         options,
         clock,
         pool,
@@ -214,6 +219,7 @@ impl BulkRead for Reader {
             source: &self.source,
             pool: &self.pool,
             pacer: &mut self.pacer,
+            watch: self.watch.as_mut(),
             clock: &*self.clock,
             window_bytes: self.options.window_bytes,
         };
