@@ -116,8 +116,9 @@ impl Repository {
         Ok(report)
     }
 
-    /// Verdicts, leases, condemned lists and key slots that cannot be read.
+    /// Key slots that are damaged or not ours; verdicts, leases and condemned lists that cannot be read.
     fn check_small_objects(&self, report: &mut CheckReport) -> Result<(), RepositoryError> {
+        self.slot_problems()?.iter().for_each(|problem| report.object(problem.to_string()));
         super::scrub::scrub_small(self.store.as_ref(), &self.ring.signers(), &mut |_, problem| {
             if let Some(problem) = problem {
                 report.object(problem.to_string());
