@@ -42,6 +42,8 @@ mod scrub;
 mod sealed;
 mod secret;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod upload;
 mod window;
