@@ -42,6 +42,8 @@ mod scrub;
 mod sealed;
 mod secret;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod upload;
 mod window;
@@ -133,7 +135,11 @@ impl Repository {
         // The slot goes first: a config without a key could never be opened, a slot without a config is only litter.
         keys::put_slot(store.as_ref(), &ring, &slot)?;
         match store.put_if_absent(&names::config(), Bytes::from(config.encode(ring.config_seal(&config))))? {
-            Created::New => Ok(Self { store, config, ring: Arc::new(ring), slot: slot.id, environment }),
+            Created::New => {
+                let made = Self { store, config, ring: Arc::new(ring), slot: slot.id, environment };
+                made.remove_strangers()?;
+                Ok(made)
+            }
             Created::AlreadyThere => {
                 store.delete(&names::slot(slot.id))?;
                 Err(RepositoryError::AlreadyThere { location: store.location() })
@@ -144,7 +150,7 @@ impl Repository {
     /// Unlocks the repository in `store`.
     pub fn open(store: Arc<dyn Store>, environment: Environment, secret: &Secret) -> Result<Self, RepositoryError> {
         let (config, seal) = read_config(store.as_ref())?;
-        let (slot, ring) = keys::unlock_any(store.as_ref(), secret)?;
+        let (slot, ring) = keys::unlock_any(store.as_ref(), secret, config.id)?;
         let ring = Keyring::new(ring)?;
         if ring.bytes().repository != config.id || ring.config_seal(&config) != seal {
             return Err(RepositoryError::damaged("config", "its seal is wrong: somebody changed it, or it belongs elsewhere"));

@@ -63,7 +63,7 @@ const ROUGH: Scene = Scene {
     may_lose: true,
 };
 /// Time passes, and nobody oversleeps: no backup may fail.
-const FAIR: Scene = Scene { writers: 2, wait: SAFE_WAIT, jumps: &[MINUTES, 5 * MINUTES], jump_per_mille: 60, may_lose: false };
+const FAIR: Scene = Scene { writers: 2, wait: SAFE_WAIT, jumps: &[MINUTES, 3 * MINUTES], jump_per_mille: 60, may_lose: false };
 /// A collector that does not wait, beside writers that begin and end.
 const HASTY: Scene = Scene { writers: 2, wait: Duration::ZERO, jumps: &[MINUTES], jump_per_mille: 50, may_lose: false };
 

@@ -7,6 +7,7 @@ use super::chunks::VolumePiece;
 use super::error::RepositoryError;
 use super::fetch::read_slots;
 use super::format::node::{ChunkEntry, FrameRef, StoredNode};
+use super::format::pack::{PACK_HEADER_BYTES, PackHeader};
 use super::format::point::{Previous, Tree};
 use super::frame::describe;
 use super::ids::{PackId, PointId};
@@ -22,7 +23,7 @@ use crate::base::progress::{Progress, Step};
 pub enum CheckDepth {
     /// Manifests, chain, trees, and that every pack they name is there.
     Quick,
-    /// All that, and every chunk read and held against its id.
+    /// All that, every chunk read and held against its id, and every pack's header and table.
     Deep,
 }
 
@@ -87,6 +88,10 @@ impl Repository {
         self.check_small_objects(&mut report)?;
         report.chain_breaks = self.chain_breaks(&listing.points, &self.verdicts()?);
 
+        if depth == CheckDepth::Deep {
+            packs.keys().try_for_each(|pack| self.check_pack_ends(*pack, &mut report))?;
+        }
+
         progress.begin("checking", listing.points.iter().map(|point| point.point.tree.size).sum());
         let mut visitor = CheckVisitor {
             repository: self,
@@ -116,8 +121,26 @@ impl Repository {
         Ok(report)
     }
 
-    /// Verdicts, leases, condemned lists and key slots that cannot be read.
+    /// Header and table of a pack, which reading its chunks may never touch.
+    fn check_pack_ends(&self, pack: PackId, report: &mut CheckReport) -> Result<(), RepositoryError> {
+        let key = names::pack(pack);
+        let header = self.store.get_range(&key, 0..PACK_HEADER_BYTES as u64).map_err(RepositoryError::from);
+        let header = header.and_then(|bytes| PackHeader::parse(&bytes).map_err(|error| RepositoryError::from_format(&key, error)));
+        let problem = match header.and_then(|header| read_slots(self.store.as_ref(), pack).map(|_| header.id)) {
+            Ok(id) if id == pack => return Ok(()),
+            Ok(_) => RepositoryError::damaged(&key, "it belongs under another name"),
+            // Collected between listing and reading.
+            Err(RepositoryError::Store(error)) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_damage() => error,
+            Err(error) => return Err(error),
+        };
+        report.object(problem.to_string());
+        Ok(())
+    }
+
+    /// Key slots that are damaged or not ours; verdicts, leases and condemned lists that cannot be read.
     fn check_small_objects(&self, report: &mut CheckReport) -> Result<(), RepositoryError> {
+        self.slot_problems()?.iter().for_each(|problem| report.object(problem.to_string()));
         super::scrub::scrub_small(self.store.as_ref(), &self.ring.signers(), &mut |_, problem| {
             if let Some(problem) = problem {
                 report.object(problem.to_string());

@@ -149,7 +149,8 @@ impl RepositoryError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Damaged { .. } => true,
+            // What only a newer icecore understands is as good as damaged here, and one flipped bit makes the one look like the other.
+            Self::Damaged { .. } | Self::TooNew { .. } => true,
             Self::Store(error) => matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::OutOfRange),
             _ => false,
         }

@@ -23,6 +23,10 @@ use crate::store::Store;
 /// Expanded keys are kept for this many packs.
 const MAX_PACK_KEYS: usize = 256;
 
+/// A pack may be rewritten between two reads of it, so what looks damaged is looked at once more. Twice in a row does not happen: a
+/// rewrite waits longer than any read takes.
+const MAX_LOOKS: usize = 2;
+
 /// A hint longer than any frame can be is garbage: raw bytes that did not compress, header and tag.
 const MAX_STORED_BYTES: u32 = MAX_FRAME_RAW_BYTES + 4096;
 
@@ -89,22 +93,32 @@ impl FrameFetcher {
     /// Opens a frame into `self.raw`. When the bytes at the hint do not open, the pack may have been rewritten: its table says where
     /// the slot lies now.
     fn open_or_look_again(&mut self, frame: &FrameRef, stored: Result<Bytes, RepositoryError>) -> Result<(), RepositoryError> {
-        let first_error = match stored.and_then(|stored| self.open(frame, &stored)) {
+        let mut last_error = match stored.and_then(|stored| self.open(frame, &stored)) {
             Ok(_) => return Ok(()),
             Err(error) if error.is_damage() => error,
             Err(error) => return Err(error),
         };
-        let slot = match self.look_up(frame) {
-            Ok(slot) => slot,
-            Err(error) if error.is_damage() => return Err(error),
-            Err(error) => return Err(error),
-        };
+        for _ in 0..MAX_LOOKS {
+            match self.look_again(frame) {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(last_error),
+                Err(RepositoryError::Store(error)) if error.is_not_found() => return Err(error.into()),
+                Err(error) if error.is_damage() => last_error = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last_error)
+    }
+
+    /// Opens a frame at the place that its pack's table names; false if that is where it was looked for already.
+    fn look_again(&mut self, frame: &FrameRef) -> Result<bool, RepositoryError> {
+        let slot = self.look_up(frame)?;
         let now = FrameRef { offset: slot.offset, stored: slot.stored, ..*frame };
         if now == *frame {
-            return Err(first_error);
+            return Ok(false);
         }
         let stored = self.read(frame.pack, place(&now))?;
-        self.open(&now, &stored).map(|_| ())
+        self.open(&now, &stored).map(|_| true)
     }
 
     fn open(&mut self, frame: &FrameRef, stored: &[u8]) -> Result<FrameKind, RepositoryError> {
@@ -140,8 +154,21 @@ impl FrameFetcher {
     }
 }
 
-/// The slot table of a pack, by two small reads.
+/// The slot table of a pack.
 pub(crate) fn read_slots(store: &dyn Store, pack: PackId) -> Result<Vec<PackSlot>, RepositoryError> {
+    let mut found = read_slots_once(store, pack);
+    for _ in 1..MAX_LOOKS {
+        match found {
+            Err(RepositoryError::Store(error)) if error.is_not_found() => return Err(error.into()),
+            Err(error) if error.is_damage() => found = read_slots_once(store, pack),
+            found => return found,
+        }
+    }
+    found
+}
+
+/// The slot table by two small reads, which a rewrite may part.
+fn read_slots_once(store: &dyn Store, pack: PackId) -> Result<Vec<PackSlot>, RepositoryError> {
     let key = names::pack(pack);
     let damaged = |error| RepositoryError::from_format(&key, error);
     let size = store.size(&key)?;

@@ -8,7 +8,7 @@ use super::Repository;
 use super::error::RepositoryError;
 use super::format::keyring::KeyringBytes;
 use super::format::slot::{KeySlot, SlotKind};
-use super::ids::SlotId;
+use super::ids::{RepositoryId, SlotId};
 use super::keyring::Keyring;
 use super::secret::{KeyBytes, Secret};
 use super::slots::{NewSlot, make, reseal, unlock};
@@ -34,8 +34,9 @@ pub struct SlotSummary {
 impl Repository {
     /// All key slots that can be read.
     pub fn key_slots(&self) -> Result<Vec<SlotSummary>, RepositoryError> {
-        let slots = self.own_slots()?;
-        Ok(slots.into_iter().map(|slot| self.summary(&slot)).collect())
+        let sorted = self.sorted_slots()?;
+        sorted.refuse_strangers()?;
+        Ok(sorted.own.iter().chain(&sorted.newer).map(|slot| self.summary(slot)).collect())
     }
 
     /// Adds a way to unlock the repository.
@@ -55,16 +56,17 @@ impl Repository {
         Ok((self.add_key(&new)?, text))
     }
 
-    /// Removes a slot, named by its id or an unambiguous beginning of it. The last one stays.
+    /// Removes a slot, named by its id or an unambiguous beginning of it. The last one stays. A stranger's may always go.
     ///
     /// Whoever could open the slot may have kept the keys of the present epoch: rotate afterwards.
     pub fn remove_key(&self, selector: &str) -> Result<SlotSummary, RepositoryError> {
-        let slots = self.own_slots()?;
-        let mut matching = slots.iter().filter(|slot| slot.id.to_string().starts_with(selector) && !selector.is_empty());
+        let SortedSlots { own, newer, strangers } = self.sorted_slots()?;
+        let mut matching = own.iter().chain(&newer).chain(&strangers);
+        let mut matching = matching.by_ref().filter(|slot| slot.id.to_string().starts_with(selector) && !selector.is_empty());
         let (Some(slot), None) = (matching.next(), matching.next()) else {
             return Err(RepositoryError::NoSuchSlot { slot: selector.to_owned() });
         };
-        if slots.len() == 1 {
+        if own.len() + newer.len() == 1 && !strangers.contains(slot) {
             return Err(RepositoryError::LastSlot { slot: slot.id.to_string() });
         }
         self.store.delete(&names::slot(slot.id))?;
@@ -74,10 +76,11 @@ impl Repository {
     /// Gives new objects a new key. Old ones keep theirs, which every slot still knows: no data is rewritten.
     ///
     /// First every slot learns the new key, then every slot is told to use it; cut short at any point, all slots open everything,
-    /// and the next rotation finishes the work. Returns the new epoch.
+    /// and the next rotation finishes the work. The slot in use learns first, so that whoever began can also finish. Returns the
+    /// new epoch.
     pub fn rotate_key(&mut self) -> Result<u16, RepositoryError> {
         let entropy = self.environment.entropy.as_ref();
-        let slots = self.own_slots()?;
+        let slots = self.slots_to_rotate()?;
         let ring = if self.ring.newest() > self.ring.active() {
             self.ring.bytes().clone()
         } else {
@@ -106,24 +109,71 @@ impl Repository {
         SlotSummary { id: slot.id, kind, label: slot.label.clone(), created: slot.created, in_use: slot.id == self.slot }
     }
 
-    /// The slots, each proven to have been written by somebody who had the keys. A forged slot would receive the keyring at the
-    /// next rotation.
-    fn own_slots(&self) -> Result<Vec<KeySlot>, RepositoryError> {
-        let mut slots = Vec::new();
+    /// All slots, the one in use first, or why they cannot be given a new key.
+    fn slots_to_rotate(&self) -> Result<Vec<KeySlot>, RepositoryError> {
+        let mut sorted = self.sorted_slots()?;
+        sorted.refuse_strangers()?;
+        if let Some(newer) = sorted.newer.first() {
+            let what = format!(
+                "a key rotation was begun with another key; finish it with the key of slot {}, or remove that slot",
+                newer.id
+            );
+            return Err(RepositoryError::Busy { what });
+        }
+        sorted.own.sort_by_key(|slot| slot.id != self.slot);
+        Ok(sorted.own)
+    }
+
+    /// The slots by who wrote them. A forged slot would receive the keyring at the next rotation.
+    fn sorted_slots(&self) -> Result<SortedSlots, RepositoryError> {
+        let mut sorted = SortedSlots { own: Vec::new(), newer: Vec::new(), strangers: Vec::new() };
         for (slot, seal, epoch) in read_slots(self.store.as_ref())?.readable {
             // A slot that missed a finished rotation can only be the work of someone who was shut out by it.
             let expected = self.ring.slot_seal(epoch, &slot.sealed_part()).ok().filter(|_| epoch >= self.ring.active());
-            if expected != Some(seal) {
-                let object = names::slot(slot.id);
-                return Err(RepositoryError::damaged(
-                    object,
-                    "its seal is wrong: it was not made with this repository's keys; delete it",
-                ));
+            match expected {
+                _ if epoch > self.ring.newest() => sorted.newer.push(slot),
+                Some(expected) if expected == seal => sorted.own.push(slot),
+                _ => sorted.strangers.push(slot),
             }
-            slots.push(slot);
         }
-        Ok(slots)
+        Ok(sorted)
     }
+
+    /// What is wrong with the slots in the store.
+    pub(super) fn slot_problems(&self) -> Result<Vec<RepositoryError>, RepositoryError> {
+        let damaged = read_slots(self.store.as_ref())?.damaged;
+        let strangers = self.sorted_slots()?.strangers;
+        Ok(damaged.into_iter().chain(strangers.iter().map(stranger)).collect())
+    }
+
+    /// Removes what an `init` left that died before its config was there. Only for the one whose config has just come to be.
+    pub(super) fn remove_strangers(&self) -> Result<(), RepositoryError> {
+        for slot in self.sorted_slots()?.strangers {
+            self.store.delete(&names::slot(slot.id))?;
+        }
+        Ok(())
+    }
+}
+
+/// Slots by who wrote them.
+struct SortedSlots {
+    /// Proven to have been written by somebody who had the keys.
+    own: Vec<KeySlot>,
+    /// They know a key that this ring does not: a rotation was begun through another slot. Nothing can be proven of them.
+    newer: Vec<KeySlot>,
+    /// Not made with this repository's keys.
+    strangers: Vec<KeySlot>,
+}
+
+impl SortedSlots {
+    fn refuse_strangers(&self) -> Result<(), RepositoryError> {
+        self.strangers.first().map_or(Ok(()), |slot| Err(stranger(slot)))
+    }
+}
+
+fn stranger(slot: &KeySlot) -> RepositoryError {
+    let reason = format!("it was not made with this repository's keys; remove it: icecore key remove {}", slot.id);
+    RepositoryError::damaged(names::slot(slot.id), reason)
 }
 
 /// The slots in a store.
@@ -155,8 +205,13 @@ pub(crate) fn read_slots(store: &dyn Store) -> Result<SlotListing, RepositoryErr
     Ok(listing)
 }
 
-/// Tries the secret on every slot.
-pub(super) fn unlock_any(store: &dyn Store, secret: &Secret) -> Result<(SlotId, KeyringBytes), RepositoryError> {
+/// Tries the secret on every slot. One that holds another repository's keys, left by an `init` that was cut short or put there by a
+/// stranger, is taken only if there is no better.
+pub(super) fn unlock_any(
+    store: &dyn Store,
+    secret: &Secret,
+    repository: RepositoryId,
+) -> Result<(SlotId, KeyringBytes), RepositoryError> {
     let listing = read_slots(store)?;
     if listing.readable.is_empty() {
         return Err(match listing.damaged.into_iter().next() {
@@ -165,12 +220,15 @@ pub(super) fn unlock_any(store: &dyn Store, secret: &Secret) -> Result<(SlotId, 
             None => RepositoryError::NoSlots { reason: "there are none".to_owned() },
         });
     }
+    let mut foreign = None;
     for (slot, ..) in &listing.readable {
-        if let Some(ring) = unlock(slot, secret) {
-            return Ok((slot.id, ring));
+        match unlock(slot, secret) {
+            Some(ring) if ring.repository == repository => return Ok((slot.id, ring)),
+            Some(ring) => foreign = Some((slot.id, ring)),
+            None => {}
         }
     }
-    Err(RepositoryError::WrongKey { slots: listing.readable.len() })
+    foreign.ok_or(RepositoryError::WrongKey { slots: listing.readable.len() })
 }
 
 /// Writes a slot under the newest epoch's seal.

@@ -52,9 +52,7 @@ impl Repository {
             match self.read_point(&entry.key) {
                 Ok(point) => listing.points.push(point),
                 Err(RepositoryError::Store(error)) if error.is_not_found() => listing.vanished += 1,
-                Err(error @ (RepositoryError::Damaged { .. } | RepositoryError::TooNew { .. })) => {
-                    listing.damaged.push((entry.key, error));
-                }
+                Err(error) if error.is_damage() => listing.damaged.push((entry.key, error)),
                 Err(error) => return Err(error),
             }
         }
@@ -120,10 +118,11 @@ impl Repository {
                 Ok(fields) => fields,
                 Err(RepositoryError::Store(error)) if error.is_not_found() => continue,
                 // A verdict that cannot be read says nothing; `check` reports the object.
-                Err(RepositoryError::Damaged { .. }) => continue,
+                Err(error) if error.is_damage() => continue,
                 Err(error) => return Err(error),
             };
-            let verdict = Verdict::parse(&fields).map_err(|error| RepositoryError::from_format(&entry.key, error))?;
+            // Nor does one of a kind that only a newer icecore knows.
+            let Ok(verdict) = Verdict::parse(&fields) else { continue };
             verdicts.entry(point).or_default().push((id, verdict));
         }
         Ok(verdicts)

@@ -76,7 +76,7 @@ fn scrub_object(store: &dyn Store, signers: &Signers, entry: &ObjectEntry) -> Re
     let key = &entry.key;
     let verify: fn(&Signers, &ObjectKey, &[u8]) -> Result<(), RepositoryError> = match first_segment(key) {
         "config" => |_, key, bytes| from_format(key, Config::parse(bytes).map(|_| ())),
-        "keys" => |_, key, bytes| from_format(key, KeySlot::parse(bytes).map(|_| ())),
+        "keys" => |_, key, bytes| verify_slot(key, bytes),
         "packs" => |_, key, bytes| verify_pack(key, bytes),
         "points" | "verdicts" | "leases" | "condemned" => |signers, key, bytes| sealed::verify(signers, key, bytes).map(|_| ()),
         _ => return Ok(None),
@@ -85,28 +85,28 @@ fn scrub_object(store: &dyn Store, signers: &Signers, entry: &ObjectEntry) -> Re
     Ok(Some(verify(signers, key, &bytes).err().map(|error| error.to_string())))
 }
 
-/// Shows every small sealed object and key slot to `visit`, with what is wrong with it.
+/// Shows every small sealed object but the points to `visit`, with what is wrong with it.
 pub(super) fn scrub_small(
     store: &dyn Store,
     signers: &Signers,
     visit: &mut dyn FnMut(&ObjectKey, Option<RepositoryError>),
 ) -> Result<(), RepositoryError> {
-    for prefix in [names::SLOTS, names::VERDICTS, names::LEASES, names::CONDEMNED] {
+    for prefix in [names::VERDICTS, names::LEASES, names::CONDEMNED] {
         for entry in list_all(store, prefix)? {
             let bytes = match store.get(&entry.key) {
                 Ok(bytes) => bytes,
                 Err(error) if error.is_not_found() => continue,
                 Err(error) => return Err(error.into()),
             };
-            let result = if prefix == names::SLOTS {
-                from_format(&entry.key, KeySlot::parse(&bytes).map(|_| ()))
-            } else {
-                sealed::verify(signers, &entry.key, &bytes).map(|_| ())
-            };
-            visit(&entry.key, result.err());
+            visit(&entry.key, sealed::verify(signers, &entry.key, &bytes).err());
         }
     }
     Ok(())
+}
+
+fn verify_slot(key: &ObjectKey, bytes: &[u8]) -> Result<(), RepositoryError> {
+    let (slot, _) = KeySlot::parse(bytes).map_err(|error| RepositoryError::from_format(key, error))?;
+    if names::slot(slot.id) == *key { Ok(()) } else { Err(RepositoryError::damaged(key, "it belongs under another name")) }
 }
 
 fn verify_pack(key: &ObjectKey, bytes: &[u8]) -> Result<(), RepositoryError> {
