@@ -48,7 +48,7 @@ mod window;
 mod writer;
 
 pub use check::{CheckDepth, CheckReport, PointDamage};
-pub use chunks::{ChunkReader, VolumePiece, chunk_extent};
+pub use chunks::{ChunkReader, VisitChunk, VolumePiece, chunk_extent};
 pub use codec::CodecError;
 pub use collect::{CollectOptions, CollectReport, SAFE_WAIT, Tally};
 pub use crypt::{CryptError, SystemEntropy};

@@ -1,12 +1,18 @@
 //! Seams for tests: simulated time and randomness, real servers and devices that clean up after themselves. Never shipped.
 
+pub mod album;
 pub mod cache;
+pub mod contents;
+pub mod dice;
+pub mod guarded;
+pub mod lockstep;
 pub mod loop_device;
 pub mod manual_clock;
 pub mod refusal;
 pub mod s3_server;
 pub mod seeded_entropy;
 pub mod trial;
+pub mod turnstile;
 pub mod volume;
 
 use std::env;

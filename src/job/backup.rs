@@ -22,6 +22,7 @@ use crate::base::progress::Progress;
 use crate::job::JobError;
 use crate::repository::format::config::is_chunk_size;
 use crate::repository::format::frame::Codec;
+use crate::repository::format::node::FAN_OUT_U64;
 use crate::repository::format::point::{ChangeSource, Consistency};
 use crate::repository::{ListedPoint, PointFacts, PointWriter, Repository, WriterOptions};
 use pipeline::{Pipeline, ReadOutcome};
@@ -143,11 +144,9 @@ fn newest_point(
     request: &BackupRequest,
     progress: &dyn Progress,
 ) -> Result<Option<ListedPoint>, JobError> {
-    let listing = repository.points_of(&request.volume)?;
-    for (_, error) in &listing.damaged {
-        progress.warn(&error.to_string());
-    }
-    Ok(listing.points.into_iter().last())
+    let (newest, damaged) = repository.newest_basis(&request.volume)?;
+    damaged.iter().for_each(|error| progress.warn(&error.to_string()));
+    Ok(newest)
 }
 
 fn chunk_size(repository: &Repository, request: &BackupRequest, previous: Option<&ListedPoint>) -> Result<u32, JobError> {
@@ -205,7 +204,7 @@ fn uncertain(previous: &ListedPoint, size: u64) -> ExtentSet {
     let tree = previous.point.tree;
     let mut set = previous.point.unreadable.clone();
     if tree.size != size {
-        let leaf = u64::from(tree.chunk_bytes) * crate::repository::format::node::FAN_OUT as u64;
+        let leaf = u64::from(tree.chunk_bytes) * FAN_OUT_U64;
         let end = tree.size.min(size);
         set.insert(Extent::between(end - end % leaf, size));
     }

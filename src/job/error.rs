@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::base::extent::ExtentSet;
+use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::IoError;
 use crate::repository::{CodecError, RepositoryError};
 use crate::store::StoreErrorKind;
@@ -45,7 +45,7 @@ pub enum JobError {
     #[error("{extent} reads back differently from what was written; do not trust this target")]
     ReadBack {
         /// Where.
-        extent: crate::base::extent::Extent,
+        extent: Extent,
     },
     /// A thread died.
     #[error("a worker thread failed: {0}")]
@@ -106,7 +106,7 @@ fn repository_kind(error: &RepositoryError) -> JobErrorKind {
         }
         RepositoryError::WrongKey { .. } | RepositoryError::NoSlots { .. } => JobErrorKind::Key,
         RepositoryError::Damaged { .. } => JobErrorKind::Damage,
-        RepositoryError::Busy { .. } | RepositoryError::LeaseLost => JobErrorKind::Busy,
+        RepositoryError::Busy { .. } | RepositoryError::LeaseLost | RepositoryError::BasisGone { .. } => JobErrorKind::Busy,
         RepositoryError::Cancelled => JobErrorKind::Cancelled,
         RepositoryError::AlreadyThere { .. }
         | RepositoryError::LastSlot { .. }

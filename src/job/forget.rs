@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use crate::base::progress::{Progress, Step};
 use crate::job::JobError;
 use crate::repository::format::verdict::VerdictKind;
+use crate::repository::ids::PointId;
 use crate::repository::retention::{Decision, Point, Policy, decide};
 use crate::repository::{ListedPoint, Repository, RepositoryError, Verdicts};
 
@@ -16,7 +17,7 @@ pub struct VolumeDecisions {
     /// The volume's name.
     pub volume: String,
     /// Each point with its decision, newest first.
-    pub decisions: Vec<(ListedPoint, Decision<crate::repository::ids::PointId>)>,
+    pub decisions: Vec<(ListedPoint, Decision<PointId>)>,
 }
 
 /// Decides what to keep. Nothing is changed.
@@ -74,7 +75,7 @@ pub fn carry_out(
     Ok(spared)
 }
 
-fn subject(point: &ListedPoint, verdicts: &Verdicts) -> Point<crate::repository::ids::PointId> {
+fn subject(point: &ListedPoint, verdicts: &Verdicts) -> Point<PointId> {
     let said = verdicts.get(&point.id).map(Vec::as_slice).unwrap_or_default();
     let held = said.iter().find(|(_, verdict)| verdict.kind == VerdictKind::Held);
     Point {

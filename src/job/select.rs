@@ -1,5 +1,7 @@
 //! Which recovery point is meant: an id or the beginning of one, `latest`, `VOLUME@latest`, `VOLUME@TIME`.
 
+use std::fmt;
+
 use crate::base::clock::Timestamp;
 use crate::job::JobError;
 use crate::repository::{ListedPoint, RepositoryError};
@@ -43,8 +45,8 @@ impl PointSelector {
     }
 }
 
-impl std::fmt::Display for PointSelector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for PointSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Latest => f.write_str("latest"),
             Self::LatestOf(volume) => write!(f, "{volume}@latest"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Repository;
 use super::error::RepositoryError;
 use super::fetch::FrameFetcher;
-use super::format::node::{ChunkEntry, StoredNode};
+use super::format::node::{ChunkEntry, FAN_OUT_U64, StoredNode};
 use super::format::point::Tree;
 use super::frame::describe;
 use super::keyring::Keyring;
@@ -77,7 +77,7 @@ impl TreeVisitor for PieceVisitor<'_> {
     }
 
     fn leaf(&mut self, first_chunk: u64, entries: &[ChunkEntry]) -> Result<(), RepositoryError> {
-        let extent = self.extent(first_chunk, super::format::node::FAN_OUT as u64);
+        let extent = self.extent(first_chunk, FAN_OUT_U64);
         (self.visit)(VolumePiece::Chunks { first_chunk, entries: entries.to_vec(), extent })
     }
 
@@ -93,6 +93,9 @@ impl TreeVisitor for PieceVisitor<'_> {
         (self.visit)(VolumePiece::Lost { extent, error })
     }
 }
+
+/// What is shown each chunk: its place in the volume, and its bytes or what is wrong with it.
+pub type VisitChunk<'a> = dyn FnMut(Extent, Result<&[u8], RepositoryError>) -> Result<(), RepositoryError> + 'a;
 
 /// Reads and verifies chunks of any volume of the repository.
 #[derive(Debug)]
@@ -110,7 +113,7 @@ impl ChunkReader {
         tree: &Tree,
         first_chunk: u64,
         entries: &[ChunkEntry],
-        visit: &mut dyn FnMut(Extent, Result<&[u8], RepositoryError>) -> Result<(), RepositoryError>,
+        visit: &mut VisitChunk<'_>,
     ) -> Result<(), RepositoryError> {
         let mut wanted: Vec<_> = (first_chunk..)
             .zip(entries)

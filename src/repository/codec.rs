@@ -1,7 +1,11 @@
 //! Compression of frames, and the quick test that spares incompressible bytes from it.
 
+use std::fmt;
+
+use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
 use thiserror::Error;
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::compress_bound;
 
 use super::format::frame::Codec;
 
@@ -30,8 +34,8 @@ pub(crate) struct FrameCompressor {
     zstd: Option<(u8, Compressor<'static>)>,
 }
 
-impl std::fmt::Debug for FrameCompressor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for FrameCompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FrameCompressor")
     }
 }
@@ -58,12 +62,12 @@ impl FrameCompressor {
         match codec {
             Codec::None => {}
             Codec::Lz4 => {
-                out.resize(lz4_flex::block::get_maximum_output_size(raw.len()), 0);
-                let length = lz4_flex::block::compress_into(raw, out).map_err(|_| CodecError::Setup)?;
+                out.resize(get_maximum_output_size(raw.len()), 0);
+                let length = compress_into(raw, out).map_err(|_| CodecError::Setup)?;
                 out.truncate(length);
             }
             Codec::Zstd(level) => {
-                out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+                out.reserve(compress_bound(raw.len()));
                 self.zstd(level)?.compress_to_buffer(raw, out).map_err(|_| CodecError::Setup)?;
             }
         }
@@ -85,8 +89,8 @@ pub(crate) struct FrameDecompressor {
     zstd: Option<Decompressor<'static>>,
 }
 
-impl std::fmt::Debug for FrameDecompressor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for FrameDecompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FrameDecompressor")
     }
 }
@@ -108,7 +112,7 @@ impl FrameDecompressor {
             }
             Codec::Lz4 => {
                 out.resize(raw_length, 0);
-                lz4_flex::block::decompress_into(stored, out).map_err(|_| CodecError::Malformed)?
+                decompress_into(stored, out).map_err(|_| CodecError::Malformed)?
             }
             Codec::Zstd(_) => {
                 out.reserve_exact(raw_length);

@@ -4,15 +4,17 @@
 //!   1 list packs   2 leases   3 points   4 leases again   5 mark   6 condemn   ... wait ...   1-5 again   7 delete, rewrite
 //! ```
 //! A pack that appears after step 1 is not judged. A writer seen in step 2 protects its packs by the lease in their header; one that
-//! ended before step 2 has its point in step 3; one that began after step 2 writes packs after step 1. A point deleted before step 3
-//! that a writer still builds on is held by the lease that step 4 sees.
+//! ended before step 2 has its point in step 3; one that began after step 2 writes packs after step 1. What a writer builds on is
+//! there as long as its lease; should somebody delete it all the same, it is held by the lease that step 4 sees.
 
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::error::RepositoryError;
+use super::fetch::read_slots;
+use super::format::FormatError;
 use super::format::condemned::{CondemnedList, Sentence};
 use super::format::envelope::EnvelopeKind;
 use super::format::node::{ChunkEntry, StoredNode};
@@ -21,14 +23,17 @@ use super::format::point::Tree;
 use super::format::verdict::VerdictKind;
 use super::ids::{LeaseId, PackId, PointId, RecordId};
 use super::leases::{CLOCK_SKEW, LEASE_DURATION, ListedLease};
-use super::live::SlotSet;
+use super::live::{PackSlots, SlotSet};
 use super::points::PointListing;
 use super::tree::{TreeVisitor, walk};
 use super::{Repository, list_all, names};
 use crate::base::clock::Timestamp;
 
-/// A pack is rewritten once less than this share of it is needed, in percent. Below it, space wins over traffic.
-const REWRITE_BELOW_PERCENT: u64 = 70;
+/// A pack is rewritten once that frees more than this share of it, in percent. Above it, space wins over traffic.
+const REWRITE_ABOVE_PERCENT: u64 = 30;
+
+/// Points are listed again this often while others forget them.
+const MAX_LISTINGS: usize = 8;
 
 /// How a collection shall run.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +95,7 @@ impl Repository {
     pub fn collect(&self, options: CollectOptions) -> Result<CollectReport, RepositoryError> {
         let packs = self.list_packs()?;
         let mut leases = self.leases()?;
-        let listing = self.points()?;
+        let listing = self.settled_points()?;
         leases.extend(self.leases()?);
         if options.wait < SAFE_WAIT
             && let Some(alive) = leases.iter().find(|lease| !self.has_lapsed(lease))
@@ -109,8 +114,8 @@ impl Repository {
         Ok(report)
     }
 
-    fn list_packs(&self) -> Result<HashMap<PackId, (u64, Timestamp)>, RepositoryError> {
-        let mut packs = HashMap::new();
+    fn list_packs(&self) -> Result<BTreeMap<PackId, (u64, Timestamp)>, RepositoryError> {
+        let mut packs = BTreeMap::new();
         self.store.list(names::PACKS, &mut |entry| {
             if let Some(id) = names::parse_pack(&entry.key) {
                 packs.insert(id, (entry.size, entry.modified));
@@ -118,6 +123,18 @@ impl Repository {
             ControlFlow::Continue(())
         })?;
         Ok(packs)
+    }
+
+    /// A listing all of whose points were still there when they were read. One that vanished in between may have a successor that
+    /// came after the listing, and shares what nobody else holds.
+    fn settled_points(&self) -> Result<PointListing, RepositoryError> {
+        for _ in 0..MAX_LISTINGS {
+            let listing = self.points()?;
+            if listing.vanished == 0 {
+                return Ok(listing);
+            }
+        }
+        Err(RepositoryError::Busy { what: "points are being forgotten while their chunks would be collected".to_owned() })
     }
 
     /// Everything that points and leases reach. Fails if any of it cannot be read: what is below might be needed.
@@ -149,7 +166,7 @@ impl Repository {
     /// Packs that are dead, or dead enough, and not a running writer's.
     fn judge(
         &self,
-        packs: &HashMap<PackId, (u64, Timestamp)>,
+        packs: &BTreeMap<PackId, (u64, Timestamp)>,
         live: &SlotSet,
         leases: &[ListedLease],
         report: &mut CollectReport,
@@ -157,20 +174,38 @@ impl Repository {
         let leased: HashSet<LeaseId> = leases.iter().map(|lease| lease.id).collect();
         let mut candidates = Vec::new();
         for (id, (size, modified)) in packs {
-            let needed = live.pack(id).map_or(0, |slots| slots.bytes);
-            let sentence = match needed {
-                0 => Sentence::Delete,
-                needed if needed * 100 < size * REWRITE_BELOW_PERCENT => Sentence::Rewrite,
-                _ => continue,
+            let (sentence, gain) = match live.pack(id) {
+                None => (Sentence::Delete, *size),
+                Some(needed) => match self.freed_by_rewrite(*id, *size, needed)? {
+                    Some(freed) => (Sentence::Rewrite, freed),
+                    None => continue,
+                },
             };
             if self.belongs_to_writer(*id, *modified, &leased)? {
                 report.leased.add(*size);
                 continue;
             }
-            candidates.push(Candidate { id: *id, size: *size, sentence, gain: size.saturating_sub(needed) });
+            candidates.push(Candidate { id: *id, size: *size, sentence, gain });
         }
-        candidates.sort_by_key(|candidate| candidate.id);
         Ok(candidates)
+    }
+
+    /// What a rewrite would free, if that is worth the traffic. Header and table stay, so that only the pack's own table tells; it
+    /// is not asked where even all bytes that nobody needs would be too few.
+    fn freed_by_rewrite(&self, id: PackId, size: u64, needed: &PackSlots) -> Result<Option<u64>, RepositoryError> {
+        let is_worth_it = |freed: u64| freed * 100 > size * REWRITE_ABOVE_PERCENT;
+        if !is_worth_it(size.saturating_sub(needed.bytes)) {
+            return Ok(None);
+        }
+        let slots = match read_slots(self.store.as_ref(), id) {
+            Ok(slots) => slots,
+            // A pack that cannot be read is left as it is, for `check` to report.
+            Err(error) if error.is_damage() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let unneeded = (0u32..).zip(&slots).filter(|(number, _)| !needed.contains(*number));
+        let freed = unneeded.map(|(_, slot)| u64::from(slot.stored)).sum();
+        Ok(is_worth_it(freed).then_some(freed))
     }
 
     /// True when the pack's header names a lease that exists. A pack without a readable header is spared while it is young.
@@ -215,9 +250,8 @@ impl Repository {
                     }
                 }
                 (true, Sentence::Rewrite) => {
-                    report.rewritten.add(candidate.gain);
-                    if !options.dry_run {
-                        self.rewrite(candidate.id, live)?;
+                    if options.dry_run || self.rewrite(candidate.id, live)? {
+                        report.rewritten.add(candidate.gain);
                     }
                 }
                 (false, _) => {
@@ -267,47 +301,45 @@ impl Repository {
     }
 
     /// Puts a pack again under its own name without the slots that nobody needs. No reference changes: slots keep their numbers.
-    fn rewrite(&self, id: PackId, live: &SlotSet) -> Result<(), RepositoryError> {
+    ///
+    /// A damaged pack is left as it is, and the answer is no: what is still good in it must not get lost by moving it.
+    fn rewrite(&self, id: PackId, live: &SlotSet) -> Result<bool, RepositoryError> {
         let key = names::pack(id);
-        let old = self.store.get(&key)?;
-        let damaged = |error| RepositoryError::from_format(&key, error);
-        let (header, slots) = parse_pack(&old).map_err(damaged)?;
-        let needed = live.pack(&id);
-        let mut new = header.encode();
-        let mut table = Vec::with_capacity(slots.len());
-        for (number, slot) in (0u32..).zip(&slots) {
-            if !slot.is_live() || !needed.is_some_and(|needed| needed.contains(number)) {
-                table.push(PackSlot::default());
-                continue;
+        let old = match self.store.get(&key) {
+            Ok(old) => old,
+            // Another collection was quicker.
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        match without_dead_slots(&old, live.pack(&id)) {
+            Ok(new) => self.store.put(&key, Bytes::from(new))?,
+            Err(error) => {
+                tracing::warn!(%key, %error, "this pack is damaged, and not rewritten; 'icecore check' tells what it affects");
+                return Ok(false);
             }
-            let bytes = slot_bytes(&old, slot).map_err(damaged)?;
-            table.push(PackSlot { offset: u32::try_from(new.len()).unwrap_or(u32::MAX), ..*slot });
-            new.extend_from_slice(bytes);
         }
-        new.extend_from_slice(&encode_footer(&table));
-        Ok(self.store.put(&key, Bytes::from(new))?)
+        Ok(true)
     }
 
     /// Forgets what was said of points that are gone, but for the notes that a living point's chain needs.
     fn drop_old_verdicts(&self, listing: &PointListing) -> Result<(), RepositoryError> {
-        let present: HashSet<PointId> = listing.points.iter().map(|point| point.id).collect();
-        let needed: HashSet<PointId> = listing.points.iter().filter_map(|p| p.point.previous.map(|p| p.id)).collect();
-        for (point, verdicts) in self.verdicts()? {
-            for (id, verdict) in verdicts {
-                let is_chain_note = matches!(verdict.kind, VerdictKind::Forgotten { .. });
-                // Points committed after the listing was made are younger than any verdict that may go.
-                let keep = present.contains(&point) || (is_chain_note && needed.contains(&point));
-                let settled = self.environment.clock.now().since(verdict.made) > SAFE_WAIT;
-                if !keep && settled {
-                    self.store.delete(&names::verdict(point, id))?;
-                }
-            }
+        let now = self.environment.clock.now();
+        let mut old: Vec<_> =
+            self.verdicts()?.into_iter().flat_map(|(point, said)| said.into_iter().map(move |v| (point, v))).collect();
+        let wanted = WantedVerdicts::new(listing);
+        old.retain(|(point, (_, verdict))| now.since(verdict.made) > SAFE_WAIT && !wanted.contains(*point, verdict.kind));
+        if old.is_empty() {
+            return Ok(());
         }
+        // Points may have come since the listing was made, on top of one that was forgotten afterwards.
+        let wanted = WantedVerdicts::new(&self.points()?);
+        old.retain(|(point, (_, verdict))| !wanted.contains(*point, verdict.kind));
+        old.iter().try_for_each(|(point, (id, _))| self.store.delete(&names::verdict(*point, *id)).map(|_| ()))?;
         Ok(())
     }
 
     fn drop_lapsed_leases(&self, leases: &[ListedLease]) -> Result<u64, RepositoryError> {
-        let lapsed: HashSet<LeaseId> = leases.iter().filter(|l| self.has_lapsed(l)).map(|l| l.id).collect();
+        let lapsed: BTreeSet<LeaseId> = leases.iter().filter(|l| self.has_lapsed(l)).map(|l| l.id).collect();
         for id in &lapsed {
             self.store.delete(&names::lease(*id))?;
         }
@@ -318,6 +350,44 @@ impl Repository {
         let now = self.environment.clock.now();
         listed.lease.as_ref().is_ok_and(|lease| now > lease.expires.plus(CLOCK_SKEW))
     }
+}
+
+/// What is said of points that are there, and the notes that the chains of those points need.
+struct WantedVerdicts {
+    present: HashSet<PointId>,
+    built_on: HashSet<PointId>,
+}
+
+impl WantedVerdicts {
+    fn new(listing: &PointListing) -> Self {
+        Self {
+            present: listing.points.iter().map(|listed| listed.id).collect(),
+            built_on: listing.points.iter().filter_map(|listed| listed.point.previous.map(|previous| previous.id)).collect(),
+        }
+    }
+
+    fn contains(&self, point: PointId, kind: VerdictKind) -> bool {
+        let is_note = matches!(kind, VerdictKind::Forgotten { .. });
+        self.present.contains(&point) || (is_note && self.built_on.contains(&point))
+    }
+}
+
+/// A pack's bytes without the slots that are not `needed`.
+fn without_dead_slots(old: &[u8], needed: Option<&PackSlots>) -> Result<Vec<u8>, FormatError> {
+    let (header, slots) = parse_pack(old)?;
+    let mut new = header.encode();
+    let mut table = Vec::with_capacity(slots.len());
+    for (number, slot) in (0u32..).zip(&slots) {
+        if !slot.is_live() || !needed.is_some_and(|needed| needed.contains(number)) {
+            table.push(PackSlot::default());
+            continue;
+        }
+        let bytes = slot_bytes(old, slot)?;
+        table.push(PackSlot { offset: u32::try_from(new.len()).unwrap_or(u32::MAX), ..*slot });
+        new.extend_from_slice(bytes);
+    }
+    new.extend_from_slice(&encode_footer(&table));
+    Ok(new)
 }
 
 /// Collects every frame that a tree reaches.

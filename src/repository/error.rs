@@ -84,6 +84,12 @@ pub enum RepositoryError {
     /// The writer was away for too long.
     #[error("the writer's lease lapsed (the machine slept, or the store was out of reach); nothing was committed, run it again")]
     LeaseLost,
+    /// What the new point was to build on is being forgotten, or was taken back by a writer that had lost its own lease.
+    #[error("point {point} went away while a backup was about to build on it; nothing was committed, run it again")]
+    BasisGone {
+        /// The point.
+        point: String,
+    },
     /// Something is running that forbids the act.
     #[error("{what}; wait until it ends, or until its lease lapses")]
     Busy {

@@ -1,6 +1,8 @@
 //! Frames brought from the store: by hint, and by the pack's own table when the hint has grown old.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,6 +26,9 @@ const MAX_PACK_KEYS: usize = 256;
 /// A hint longer than any frame can be is garbage: raw bytes that did not compress, header and tag.
 const MAX_STORED_BYTES: u32 = MAX_FRAME_RAW_BYTES + 4096;
 
+/// What is shown each frame: its bytes, or what is wrong with it.
+type VisitFrame<'a> = dyn FnMut(&FrameRef, Result<&[u8], RepositoryError>) -> Result<(), RepositoryError> + 'a;
+
 /// Reads and opens frames for one thread.
 #[derive(Debug)]
 pub(crate) struct FrameFetcher {
@@ -42,11 +47,7 @@ impl FrameFetcher {
     /// Reads `frames` with as few requests as is sensible and shows each to `visit`, opened or with what is wrong with it.
     ///
     /// Only damage is shown to `visit`; a store that is out of reach is this call's own error.
-    pub(crate) fn fetch_many(
-        &mut self,
-        frames: Vec<FrameRef>,
-        visit: &mut dyn FnMut(&FrameRef, Result<&[u8], RepositoryError>) -> Result<(), RepositoryError>,
-    ) -> Result<(), RepositoryError> {
+    pub(crate) fn fetch_many(&mut self, frames: Vec<FrameRef>, visit: &mut VisitFrame<'_>) -> Result<(), RepositoryError> {
         for group in group_reads(frames) {
             self.fetch_group(&group, visit)?;
         }
@@ -60,11 +61,7 @@ impl FrameFetcher {
         Ok(&self.raw)
     }
 
-    fn fetch_group(
-        &mut self,
-        group: &ReadGroup,
-        visit: &mut dyn FnMut(&FrameRef, Result<&[u8], RepositoryError>) -> Result<(), RepositoryError>,
-    ) -> Result<(), RepositoryError> {
+    fn fetch_group(&mut self, group: &ReadGroup, visit: &mut VisitFrame<'_>) -> Result<(), RepositoryError> {
         let Some(first) = group.frames.first() else { return Ok(()) };
         let bytes = match self.read(first.pack, group.range.clone()) {
             Ok(bytes) => Some(bytes),
@@ -85,7 +82,7 @@ impl FrameFetcher {
         Ok(())
     }
 
-    fn read(&self, pack: PackId, range: std::ops::Range<u64>) -> Result<Bytes, RepositoryError> {
+    fn read(&self, pack: PackId, range: Range<u64>) -> Result<Bytes, RepositoryError> {
         Ok(self.store.get_range(&names::pack(pack), range)?)
     }
 
@@ -119,8 +116,8 @@ impl FrameFetcher {
             self.keys.clear();
         }
         let key = match self.keys.entry((epoch, frame.pack)) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
                 let key = self
                     .ring
                     .pack_key(epoch, &frame.pack)

@@ -1,11 +1,13 @@
 //! Leases held by a running writer and honoured by collection.
 //!
 //! ```text
-//!   writer     put lease ─► check that what it builds on is still there ─► packs ... renew ... ─► point ─► delete lease
+//!   writer     put lease ─► check that what it builds on stays ─► packs ... renew ... ─► point ─► delete lease
+//!   forgetter  put note ─► check that no lease names the point ─► delete point
 //!   collector  list packs ─► leases ─► points ─► leases again ─► what none of them reaches is condemned
 //! ```
-//! Either the writer's check comes before a deletion, and then the collector's second look sees the lease; or it comes after, and
-//! then the writer sees that its basis is gone. `docs/decisions/0003-leases.md` has the argument in full.
+//! Either the forgetter sees the lease, or the writer sees the note: what a writer builds on is there as long as its lease. So a
+//! collector that sees neither a lease nor its point, because one ended and the other began while it looked, sees the basis of
+//! both. `docs/decisions/0003-leases.md` has the argument in full.
 
 use std::time::Duration;
 

@@ -31,6 +31,8 @@ pub struct PointListing {
     pub points: Vec<ListedPoint>,
     /// Objects that should be points.
     pub damaged: Vec<(ObjectKey, RepositoryError)>,
+    /// How many were forgotten between being listed and being read.
+    pub vanished: u64,
 }
 
 impl Repository {
@@ -49,8 +51,7 @@ impl Repository {
         for entry in list_all(self.store.as_ref(), prefix)? {
             match self.read_point(&entry.key) {
                 Ok(point) => listing.points.push(point),
-                // Forgotten between listing and reading.
-                Err(RepositoryError::Store(error)) if error.is_not_found() => {}
+                Err(RepositoryError::Store(error)) if error.is_not_found() => listing.vanished += 1,
                 Err(error @ (RepositoryError::Damaged { .. } | RepositoryError::TooNew { .. })) => {
                     listing.damaged.push((entry.key, error));
                 }
@@ -132,13 +133,38 @@ impl Repository {
     ///
     /// Refused while a writer builds on it and while it is held. Its chunks stay until they are collected.
     pub fn forget_point(&self, point: &ListedPoint) -> Result<(), RepositoryError> {
-        if self.leases()?.iter().any(|listed| listed.lease.as_ref().is_ok_and(|lease| lease.points.contains(&point.id))) {
-            return Err(RepositoryError::Busy { what: format!("a running backup builds on point {}", point.id.short()) });
+        let said = self.verdicts_below(&names::verdicts_of(point.id))?;
+        if said.values().flatten().any(|(_, verdict)| verdict.kind == VerdictKind::Held) {
+            return Err(RepositoryError::Busy { what: format!("point {} is held", point.id.short()) });
         }
         let kind = VerdictKind::Forgotten { digest: point.digest, previous: point.point.previous };
-        self.add_verdict(point.id, kind, "")?;
+        // The note comes before the look at the leases, and a writer's lease before its look at the notes: one sees the other.
+        let note = self.add_verdict(point.id, kind, "")?;
+        if self.leases()?.iter().any(|listed| listed.lease.as_ref().is_ok_and(|lease| lease.points.contains(&point.id))) {
+            self.store.delete(&names::verdict(point.id, note))?;
+            return Err(RepositoryError::Busy { what: format!("a running backup builds on point {}", point.id.short()) });
+        }
         self.store.delete(&names::point(point.volume, point.id))?;
         Ok(())
+    }
+
+    /// The newest point of a volume that the next one can build on, and what is wrong with points that cannot be read.
+    ///
+    /// A point that is being forgotten is none, even if whoever forgot it was stopped half-way.
+    pub fn newest_basis(&self, volume: &str) -> Result<(Option<ListedPoint>, Vec<RepositoryError>), RepositoryError> {
+        let listing = self.points_of(volume)?;
+        let damaged = listing.damaged.into_iter().map(|(_, error)| error).collect();
+        for point in listing.points.into_iter().rev() {
+            if !self.is_being_forgotten(point.id)? {
+                return Ok((Some(point), damaged));
+            }
+        }
+        Ok((None, damaged))
+    }
+
+    /// True once somebody has begun to forget a point.
+    pub(super) fn is_being_forgotten(&self, point: PointId) -> Result<bool, RepositoryError> {
+        Ok(forgotten_digest(&self.verdicts_below(&names::verdicts_of(point))?, &point).is_some())
     }
 
     /// Breaks in the chain of points: a point that was built on another which is neither there nor forgotten, or has changed.

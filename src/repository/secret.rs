@@ -1,5 +1,7 @@
 //! Secrets that people hold: passphrases and key files, and what they become before they open a slot.
 
+use std::{fmt, str};
+
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -22,8 +24,8 @@ pub enum Secret {
 #[derive(Clone)]
 pub struct KeyBytes(pub Zeroizing<[u8; 32]>);
 
-impl std::fmt::Debug for KeyBytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for KeyBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyBytes(withheld)")
     }
 }
@@ -45,7 +47,7 @@ impl KeyBytes {
         if let Ok(raw) = <[u8; 32]>::try_from(contents) {
             return Ok(Self(Zeroizing::new(raw)));
         }
-        let text = std::str::from_utf8(contents).map_err(|_| KeyFileError::Shape)?.trim();
+        let text = str::from_utf8(contents).map_err(|_| KeyFileError::Shape)?.trim();
         if let Some(raw) = parse_hex(text) {
             return Ok(Self(Zeroizing::new(raw)));
         }

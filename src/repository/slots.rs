@@ -85,7 +85,7 @@ fn keyring_key(shared: &[u8; 32], ephemeral: &[u8; 32], public: &[u8; 32]) -> Re
     let mut material = Zeroizing::new(shared.to_vec());
     material.extend_from_slice(ephemeral);
     material.extend_from_slice(public);
-    AeadKey::new(&*derive("icecore v1 keyring seal", &material))
+    AeadKey::new(&derive("icecore v1 keyring seal", &material))
 }
 
 fn random<const N: usize>(entropy: &dyn Entropy) -> Result<[u8; N], EntropyError> {

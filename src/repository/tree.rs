@@ -12,10 +12,9 @@ pub(crate) use diff::diff_trees;
 pub(crate) use read::TreeReader;
 pub(crate) use walk::{TreeVisitor, walk};
 
-use super::format::node::FAN_OUT;
+use super::format::node::FAN_OUT_U64;
 
 /// Chunks below one node of this level.
 pub(crate) fn chunks_below(level: u8) -> u64 {
-    let fan_out = FAN_OUT as u64;
-    (0..=level).fold(1u64, |chunks, _| chunks.saturating_mul(fan_out))
+    (0..=level).fold(1u64, |chunks, _| chunks.saturating_mul(FAN_OUT_U64))
 }

@@ -14,7 +14,10 @@ const MAX_PENDING_PER_THREAD: usize = 1;
 #[derive(Debug, Default)]
 struct Progress {
     pending: usize,
+    /// The first failure, until somebody was told.
     error: Option<RepositoryError>,
+    /// Some pack is missing, and stays so: nothing that might reach it may be published any more.
+    has_failed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -32,9 +35,20 @@ impl Shared {
         let mut progress = self.lock();
         progress.pending -= 1;
         if let Err(error) = result {
+            progress.has_failed = true;
             progress.error.get_or_insert(error);
         }
         self.changed.notify_all();
+    }
+
+    /// Tells of the first failure once, and that there was one for ever.
+    fn check(&self) -> Result<(), RepositoryError> {
+        let mut progress = self.lock();
+        match progress.error.take() {
+            Some(error) => Err(error),
+            None if progress.has_failed => Err(RepositoryError::Worker { what: "an earlier pack was not stored".to_owned() }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -63,29 +77,25 @@ impl Uploader {
         Ok(Self { store: Arc::clone(store), queue, threads, shared })
     }
 
-    /// Hands over an object. Blocks while too many are under way; fails with the first failure of any earlier one.
+    /// Hands over an object. Blocks while too many are under way; fails once any earlier one has failed.
     pub(crate) fn submit(&self, key: ObjectKey, bytes: Bytes) -> Result<(), RepositoryError> {
-        self.check()?;
-        let Some(queue) = &self.queue else { return put_new(self.store.as_ref(), &key, bytes) };
+        self.shared.check()?;
         self.shared.lock().pending += 1;
+        let Some(queue) = &self.queue else {
+            self.shared.done(put_new(self.store.as_ref(), &key, bytes));
+            return self.shared.check();
+        };
         queue.send((key, bytes)).map_err(|_| RepositoryError::Worker { what: "upload".to_owned() })
     }
 
-    /// Returns when everything handed over is durable.
+    /// Returns when everything handed over is durable; fails if any of it is not.
     pub(crate) fn flush(&self) -> Result<(), RepositoryError> {
         let mut progress = self.shared.lock();
         while progress.pending > 0 {
             progress = self.shared.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
         }
         drop(progress);
-        self.check()
-    }
-
-    fn check(&self) -> Result<(), RepositoryError> {
-        match self.shared.lock().error.take() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        self.shared.check()
     }
 }
 
@@ -103,7 +113,7 @@ fn serve(store: &dyn Store, work: &Mutex<Receiver<(ObjectKey, Bytes)>>, shared: 
     loop {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((key, bytes)) = next else { return };
-        let failed = shared.lock().error.is_some();
+        let failed = shared.lock().has_failed;
         shared.done(if failed { Ok(()) } else { put_new(store, &key, bytes) });
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::codec::FrameCompressor;
 use super::error::RepositoryError;
 use super::format::frame::{Codec, FrameKind};
-use super::format::node::{ChunkEntry, FAN_OUT, FrameRef, NodeRef};
+use super::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, FrameRef, NodeRef};
 use super::format::point::{ChangeSource, Consistency, Point, Previous, Statistics, Tree};
 use super::frame::{PackBuilder, Payload};
 use super::ids::{LeaseId, PointId};
@@ -110,11 +110,11 @@ impl Repository {
             return Err(RepositoryError::Misused { what });
         }
         let mut lease = HeldLease::take(self, volume, options.previous.as_ref(), &options.host)?;
-        // Only now that the lease is public does "it is still there" mean that it stays.
+        // Only now that the lease is public does "nobody forgets it, and it is still there" mean that it stays.
         for id in &basis {
-            if !exists(self.store.as_ref(), &names::point(volume, *id))? {
+            if self.is_being_forgotten(*id)? || !exists(self.store.as_ref(), &names::point(volume, *id))? {
                 lease.release()?;
-                return Err(RepositoryError::NoSuchPoint { selector: id.to_string() });
+                return Err(RepositoryError::BasisGone { point: id.short() });
             }
         }
         let resumed = self.resume(&mut lease, volume, &basis, options.chunk_bytes)?;
@@ -168,7 +168,7 @@ impl EarlierChunks {
     ///
     /// A leaf that is damaged holds nothing here, so that what it lost is stored again.
     pub fn at(&mut self, first_chunk: u64) -> Result<Vec<&[ChunkEntry]>, RepositoryError> {
-        let leaf = first_chunk - first_chunk % FAN_OUT as u64;
+        let leaf = first_chunk - first_chunk % FAN_OUT_U64;
         for (tree, cached) in self.trees.iter_mut().zip(&mut self.leaves) {
             if cached.as_ref().is_none_or(|(known, _)| *known != leaf) {
                 *cached = Some((leaf, readable_leaf(tree, leaf)?));
@@ -226,7 +226,7 @@ impl PointWriter {
             None => None,
         };
         self.new_bytes += window.new_bytes;
-        let leaf = window.first_chunk - window.first_chunk % FAN_OUT as u64;
+        let leaf = window.first_chunk - window.first_chunk % FAN_OUT_U64;
         self.open_leaf(leaf)?;
         let start = usize::try_from(window.first_chunk - leaf).unwrap_or_default();
         let entries = window.chunks.iter().map(|chunk| self.place(chunk, frame)).collect::<Result<Vec<_>, _>>()?;
@@ -247,6 +247,13 @@ impl PointWriter {
         self.close_packs()?;
         self.uploader.flush()?;
         self.lease.prepare_commit()?;
+        // Nobody forgets it while the lease stands; but a writer that overslept in the middle of its commit takes its point back.
+        if let Some(basis) = &self.options.previous
+            && !exists(self.repository.store.as_ref(), &names::point(basis.volume, basis.id))?
+        {
+            self.lease.release()?;
+            return Err(RepositoryError::BasisGone { point: basis.id.short() });
+        }
         let point = self.manifest(facts, tree);
         let id = PointId::new(self.repository.environment.clock.now(), self.repository.environment.entropy.as_ref())?;
         let listed = self.repository.put_point(id, &point)?;

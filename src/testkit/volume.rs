@@ -1,6 +1,7 @@
 //! Volumes in memory: read in bulk, written, and broken in chosen places.
 
-use std::ops::ControlFlow;
+use std::mem;
+use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::extent::{Extent, ExtentSet};
@@ -40,7 +41,7 @@ impl MemoryVolume {
     /// Everything that was read in bulk since the last call.
     #[must_use]
     pub fn take_reads(&self) -> ExtentSet {
-        std::mem::take(&mut *self.reads.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut *self.reads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A bulk reader with windows of this length.
@@ -53,7 +54,7 @@ impl MemoryVolume {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check(&self, extent: Extent) -> Result<std::ops::Range<usize>, IoError> {
+    fn check(&self, extent: Extent) -> Result<Range<usize>, IoError> {
         let size = self.lock().len() as u64;
         if extent.end() > size {
             return Err(IoError::OutOfRange { extent, size });

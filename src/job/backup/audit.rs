@@ -8,7 +8,7 @@ use crate::base::entropy::Entropy;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::BulkRead;
 use crate::job::JobError;
-use crate::repository::PointWriter;
+use crate::repository::{PointWriter, RepositoryError};
 
 /// How hard to look for a lying change list.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,7 +92,7 @@ fn choose(unlisted: &ExtentSet, chunk_bytes: u64, count: u64, entropy: &dyn Entr
     let mut chosen = BTreeSet::new();
     // Robert Floyd's algorithm: `count` draws, no repetition.
     for limit in total - count..total {
-        let draw = entropy.u64().map_err(crate::repository::RepositoryError::from)? % (limit + 1);
+        let draw = entropy.u64().map_err(RepositoryError::from)? % (limit + 1);
         if !chosen.insert(draw) {
             chosen.insert(limit);
         }

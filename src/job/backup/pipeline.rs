@@ -31,6 +31,9 @@ pub(super) struct Pipeline<'a> {
     pub(super) cancel: &'a Cancel,
 }
 
+/// Long enough that the reader is never held up while it has memory left; its pool is what bounds the windows under way.
+const QUEUED_WINDOWS: usize = 256;
+
 /// A window that was cut, still holding the reader's memory.
 struct Cut {
     window: Window,
@@ -50,8 +53,8 @@ impl Pipeline<'_> {
     ) -> Result<ReadOutcome, JobError> {
         let order = Order::default();
         let cutters: Vec<_> = (0..self.workers).map(|_| (writer.cutter(), writer.earlier())).collect();
-        let (to_cut, work) = sync_channel::<Window>(self.workers * 2);
-        let (to_append, cut) = sync_channel::<Result<Cut, JobError>>(self.workers * 2);
+        let (to_cut, work) = sync_channel::<Window>(QUEUED_WINDOWS);
+        let (to_append, cut) = sync_channel::<Result<Cut, JobError>>(QUEUED_WINDOWS);
         // Owned by the cutters alone: once all of them have stopped, the reader finds nobody to send to, and stops too.
         let work = Arc::new(Mutex::new(work));
         thread::scope(|scope| {

@@ -6,6 +6,7 @@
 //! A tag with its top bit set must be understood; any other unknown tag is skipped.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use super::bounds::{FormatError, In, length_u32, to_usize};
 use crate::base::bytes::{ByteReader, PutBytes};
@@ -35,7 +36,7 @@ impl FieldWriter {
 
     /// The encoded fields.
     pub(super) fn finish(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+        mem::take(&mut self.out)
     }
 }
 

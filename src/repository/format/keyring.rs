@@ -9,6 +9,8 @@
 //! 52  epoch count u16, then epoch u16 and key [32] each
 //! ```
 
+use std::fmt;
+
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::bounds::{FormatError, In, expect_end};
@@ -32,8 +34,8 @@ pub struct KeyringBytes {
     pub epochs: Vec<(u16, [u8; 32])>,
 }
 
-impl std::fmt::Debug for KeyringBytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for KeyringBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyringBytes({}, {} epochs, keys withheld)", self.repository, self.epochs.len())
     }
 }

@@ -25,6 +25,8 @@ const WHAT: &str = "tree node";
 
 /// Children of an inner node, and chunks of a leaf.
 pub const FAN_OUT: usize = 64;
+/// [`FAN_OUT`] for sums of chunk numbers.
+pub const FAN_OUT_U64: u64 = 64;
 /// Levels above the leaves: 64 to the power of 10 chunks of 4 KiB are more than 2 to the power of 64 bytes.
 pub const MAX_LEVEL: u8 = 9;
 

@@ -27,7 +27,7 @@
 //! A slot keeps its number for ever, since the number is its nonce and every reference names it.
 
 use super::bounds::{FormatError, In, expect_end, expect_magic, length_u32, strip_crc, to_usize};
-use crate::base::bytes::{ByteReader, PutBytes};
+use crate::base::bytes::{ByteReader, PutBytes, Truncated};
 use crate::repository::ids::{LeaseId, PackId};
 
 const HEADER: &str = "pack header";
@@ -188,10 +188,7 @@ impl PackTrailer {
 /// A whole pack in memory: its header and its table.
 pub fn parse_pack(bytes: &[u8]) -> Result<(PackHeader, Vec<PackSlot>), FormatError> {
     let header = PackHeader::parse(bytes)?;
-    let cut = |what| FormatError::Cut {
-        what,
-        cut: crate::base::bytes::Truncated { at: 0, wanted: PACK_TRAILER_BYTES, have: bytes.len() },
-    };
+    let cut = |what| FormatError::Cut { what, cut: Truncated { at: 0, wanted: PACK_TRAILER_BYTES, have: bytes.len() } };
     let (rest, trailer) = bytes.split_last_chunk::<PACK_TRAILER_BYTES>().ok_or(cut(TRAILER))?;
     let trailer = PackTrailer::parse(trailer)?;
     let start = rest.len().checked_sub(trailer.table_bytes()).ok_or(cut(TABLE))?;

@@ -4,7 +4,7 @@
 
 use super::bounds::{FormatError, In, expect_end};
 use super::fields::{CRITICAL, FieldWriter, Fields};
-use super::node::{FrameRef, MAX_LEVEL, NodeRef, StoredNode};
+use super::node::{FAN_OUT_U64, FrameRef, MAX_LEVEL, NodeRef, StoredNode};
 use crate::base::bytes::{ByteReader, PutBytes};
 use crate::base::clock::Timestamp;
 use crate::base::extent::{Extent, ExtentSet};
@@ -53,9 +53,9 @@ impl Tree {
     #[must_use]
     pub fn level_for(chunks: u64) -> u8 {
         let mut level = 0u8;
-        let mut covered = u128::from(super::node::FAN_OUT as u64);
+        let mut covered = u128::from(FAN_OUT_U64);
         while covered < chunks.into() {
-            covered = covered.saturating_mul(super::node::FAN_OUT as u128);
+            covered = covered.saturating_mul(u128::from(FAN_OUT_U64));
             level = level.saturating_add(1);
         }
         level

@@ -6,10 +6,12 @@
 //!   leaves    put, put, (shared up to the next put), put ...
 //! ```
 
+use std::mem;
+
 use super::chunks_below;
 use super::read::TreeReader;
 use crate::repository::error::RepositoryError;
-use crate::repository::format::node::{ChunkEntry, FAN_OUT, FrameRef, Node, NodeRef, StoredNode};
+use crate::repository::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, FrameRef, Node, NodeRef, StoredNode};
 use crate::repository::format::point::Tree;
 use crate::repository::keyring::Keyring;
 
@@ -74,7 +76,7 @@ impl TreeBuilder {
 
     /// The finished tree, the rest shared with the old one.
     pub(crate) fn finish(mut self, basis: &mut Basis<'_>) -> Result<Tree, RepositoryError> {
-        let end = self.size.div_ceil(self.chunk_bytes.max(1).into()).next_multiple_of(FAN_OUT as u64);
+        let end = self.size.div_ceil(self.chunk_bytes.max(1).into()).next_multiple_of(FAN_OUT_U64);
         self.share_until(end, basis)?;
         let mut level = 1;
         while self.root.is_none() && level <= self.level {
@@ -126,7 +128,7 @@ impl TreeBuilder {
     /// Makes the unfinished node of `level` a child of the level above.
     fn close(&mut self, level: u8, basis: &mut Basis<'_>) -> Result<(), RepositoryError> {
         let Some(open) = self.open.get_mut(usize::from(level) - 1) else { return Ok(()) };
-        let children = std::mem::take(open);
+        let children = mem::take(open);
         if children.is_empty() && level < self.level {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use super::chunks_below;
 use super::read::TreeReader;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::repository::error::RepositoryError;
-use crate::repository::format::node::{FAN_OUT, NodeRef};
+use crate::repository::format::node::{FAN_OUT_U64, NodeRef};
 use crate::repository::format::point::Tree;
 
 /// The bytes in which two volumes of the same chunk size may differ, whole chunks, up to the larger size.
@@ -44,7 +44,7 @@ fn compare(
     if level == 0 {
         return compare_leaves(old, new, first, found);
     }
-    for index in 0..FAN_OUT as u64 {
+    for index in 0..FAN_OUT_U64 {
         let child = first.saturating_add(chunks_below(level - 1).saturating_mul(index));
         compare(old, new, level - 1, child, found)?;
     }

@@ -6,7 +6,7 @@ use super::cache::NodeCache;
 use super::chunks_below;
 use crate::repository::error::RepositoryError;
 use crate::repository::fetch::FrameFetcher;
-use crate::repository::format::node::{ChunkEntry, FAN_OUT, Node, NodeRef, StoredNode};
+use crate::repository::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, Node, NodeRef, StoredNode};
 use crate::repository::format::point::Tree;
 use crate::repository::frame::describe;
 use crate::repository::keyring::Keyring;
@@ -55,7 +55,7 @@ impl TreeReader {
             let Node::Inner { children, .. } = &*node else { return Err(wrong_level(&stored)) };
             at_level -= 1;
             let below = chunks_below(at_level);
-            let index = usize::try_from(first_chunk / below % FAN_OUT as u64).unwrap_or_default();
+            let index = usize::try_from(first_chunk / below % FAN_OUT_U64).unwrap_or_default();
             at = children.get(index).copied().unwrap_or(NodeRef::Hole);
             if at_level == 0 && level == 0 {
                 self.prefetch(children)?;
