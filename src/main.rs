@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use icecore::cli;
+
 fn main() -> ExitCode {
-    icecore::cli::run()
+    cli::run()
 }

@@ -108,7 +108,7 @@ pub(super) fn parse() -> Result<Cli, ExitCode> {
     parsed.map_err(|error| {
         let text = error.render();
         if error.use_stderr() {
-            output::say(&text.to_string());
+            output::say(text.to_string().trim_end());
         } else if output::print(&text.to_string()).is_err() {
             return ExitCode::FAILURE;
         }

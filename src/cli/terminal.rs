@@ -17,12 +17,12 @@ pub(super) fn is_attended() -> bool {
 
 /// Asks for a secret once.
 pub(super) fn ask(question: &str) -> io::Result<SecretString> {
-    write!(io::stderr().lock(), "{question}: ")?;
+    // Hidden before the question shows, so that no answer comes too early.
     hide_typing()?;
     let mut line = Zeroizing::new(String::new());
-    let read = io::stdin().read_line(&mut line);
+    let answered = write!(io::stderr().lock(), "{question}: ").and_then(|()| io::stdin().read_line(&mut line));
     show_typing();
-    if read? == 0 {
+    if answered? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(SecretString::from(line.trim_end_matches(['\r', '\n'])))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -86,11 +86,12 @@ fn every_output() -> Vec<Value> {
     run(&world, &["init", "--pack-size", "256KiB"], 0);
     let image = world.image("disk", 4 << 20, 1);
     run(&world, &["backup", "disk"], 0);
+    fs::write(world.path("list"), "0 4194304\n").unwrap();
+    run(&world, &["backup", "disk", "--changed", "list"], 0);
+    run(&world, &["forget", &world.ids()[0]], 0);
     change(&image, 0, &noise(2 << 20, 2));
     fs::write(world.path("list"), "0 4096\n").unwrap();
     run(&world, &["backup", "disk", "--changed", "list"], 3);
-    fs::write(world.path("list"), "0 4194304\n").unwrap();
-    run(&world, &["backup", "disk", "--changed", "list"], 0);
     run(&world, &["forget", "pin", "latest", "--note", "why"], 0);
     run(&world, &["points"], 0);
     run(&world, &["points", "show", "latest"], 0);
@@ -104,8 +105,7 @@ fn every_output() -> Vec<Value> {
     run(&world, &["key", "rotate"], 0);
     run(&world, &["key", "export"], 0);
     run(&world, &["doctor", "disk"], 0);
-    run(&world, &["forget", "--keep-last", "2", "--dry-run"], 0);
-    run(&world, &["forget", &ids[0]], 0);
+    run(&world, &["forget", "--keep-last", "1", "--dry-run"], 0);
     run(&world, &["prune"], 0);
     outputs
 }
@@ -120,7 +120,7 @@ fn damaged_output() -> Vec<Value> {
     }
     let first = world.ids().swap_remove(0);
     let points = files_below(&world.path("repository/points"));
-    let name_of_first = |path: &&std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().ends_with(&first);
+    let name_of_first = |path: &&PathBuf| path.file_name().unwrap().to_str().unwrap().ends_with(&first);
     fs::remove_file(points.iter().find(name_of_first).unwrap()).unwrap();
     for pack in files_below(&world.path("repository/packs")) {
         damage(&pack);

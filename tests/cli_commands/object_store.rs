@@ -1,5 +1,7 @@
 //! End to end against an S3 server, configured by the environment alone.
 
+use std::fs;
+
 use icecore::testkit::s3_server::S3Server;
 
 use crate::world::{World, change, noise};
@@ -18,7 +20,7 @@ fn a_repository_in_a_bucket_is_made_filled_checked_pruned_and_restored() {
         world.set(name, &value);
     }
     world.run(&["points"]).exits(4);
-    std::fs::write(world.path("key"), "22".repeat(32)).unwrap();
+    fs::write(world.path("key"), "22".repeat(32)).unwrap();
     world.run(&["points"]).exits(5).says("icecore init");
     world.run(&["init", "--pack-size", "256KiB"]).exits(0);
     let image = world.image("disk", 1 << 20, 1);
@@ -29,7 +31,7 @@ fn a_repository_in_a_bucket_is_made_filled_checked_pruned_and_restored() {
     world.run(&["prune", "--now"]).exits(0);
     world.run(&["check", "--deep"]).exits(0);
     world.run(&["check", "--keyless"]).exits(0);
-    world.expect("disk@latest", &std::fs::read(&image).unwrap());
+    world.expect("disk@latest", &fs::read(&image).unwrap());
     let secret = world.run(&["points", "--repo", "s3://user:hunter2@bucket/x"]);
     assert!(secret.code != 0 && !secret.err.contains("hunter2"), "{secret:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::fs::File;
+use std::io;
 use std::process::Stdio;
 
 use crate::world::{World, noise};
@@ -105,7 +106,7 @@ fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is() {
     world.image("disk", 100_000, 1);
     world.backup("disk", &[]).exits(0);
     for arguments in [&["points"][..], &["man"], &["completions", "zsh"], &["--help"]] {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let output = world.command(arguments).stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{arguments:?}");

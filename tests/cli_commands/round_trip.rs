@@ -94,7 +94,7 @@ fn a_forced_restore_zeroes_what_the_point_has_as_holes() {
     fs::write(world.path("disk"), &holes).unwrap();
     world.backup("disk", &[]).exits(0);
     for more in [&["--force"][..], &["--force", "--verify"], &["--force", "--only-differences"]] {
-        fs::write(world.path("target"), [0xff; 3 << 20]).unwrap();
+        fs::write(world.path("target"), vec![0xff; 3 << 20]).unwrap();
         world.run(&[&["restore", "latest", "--to", "target"], more].concat()).exits(0);
         assert!(fs::read(world.path("target")).unwrap() == holes, "{more:?}");
     }

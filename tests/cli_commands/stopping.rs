@@ -14,14 +14,15 @@ use crate::world::{World, files_below, noise};
 /// A backup that would take minutes, once it has stored something.
 fn slow_backup(world: &World, limit: &str) -> Child {
     let arguments = ["backup", "disk", "--limit", limit, "--pace", "full"];
-    let child = world.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = world.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     for _ in 0..3000 {
         if !files_below(&world.path("repository/packs")).is_empty() {
             return child;
         }
         thread::sleep(Duration::from_millis(10));
     }
-    panic!("the backup stores nothing");
+    child.kill().unwrap();
+    panic!("the backup stores nothing: {:?}", child.wait_with_output());
 }
 
 fn signal(child: &Child, signal: Signal) {

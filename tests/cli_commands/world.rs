@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::time::Duration;
 
 use assert_cmd::Command;
@@ -85,8 +86,8 @@ impl World {
     }
 
     /// A command in which nothing of the tester's own environment shows.
-    pub fn command(&self, arguments: &[&str]) -> std::process::Command {
-        let mut command = std::process::Command::new(ICECORE);
+    pub fn command(&self, arguments: &[&str]) -> process::Command {
+        let mut command = process::Command::new(ICECORE);
         command.args(arguments).env_clear().envs(self.variables.iter().cloned()).current_dir(self.folder.path());
         command
     }

@@ -57,8 +57,9 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         workers: settings.workers.unwrap_or_else(default_workers),
     };
     let progress = context.progress();
-    let report = restore(&repository, point, &target, options, progress.as_ref(), &context.interrupts.cancel())?;
+    let mut report = restore(&repository, point, &target, options, progress.as_ref(), &context.interrupts.cancel())?;
     drop(progress);
+    report.findings = joined(report.findings);
     report.findings.iter().for_each(|finding| output::warn(&format!("not restored: {finding}")));
     let view = View {
         schema: "icecore.restore.v1",
@@ -121,8 +122,40 @@ fn describe(point: &ListedPoint, settings: &Settings, report: &RestoreReport) ->
     )
 }
 
+/// Neighbouring chunks that are lost for the same reason are one range: a bad object holds many.
+fn joined(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut out: Vec<Finding> = Vec::new();
+    for finding in findings {
+        match (out.last_mut(), &finding) {
+            (Some(Finding::Damaged { extent: before, reason: known }), Finding::Damaged { extent, reason })
+                if before.end() == extent.offset && known == reason =>
+            {
+                before.length += extent.length;
+            }
+            _ => out.push(finding),
+        }
+    }
+    out
+}
+
 fn lost_bytes(finding: &Finding) -> u64 {
     match finding {
         Finding::Unreadable { extent } | Finding::Damaged { extent, .. } | Finding::ChangeListWrong { extent } => extent.length,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::extent::Extent;
+
+    #[test]
+    fn neighbours_lost_for_one_reason_are_one_range() {
+        let damaged =
+            |offset, length, reason: &str| Finding::Damaged { extent: Extent::new(offset, length), reason: reason.into() };
+        let unreadable = |offset| Finding::Unreadable { extent: Extent::new(offset, 512) };
+        let chunks = vec![damaged(0, 4096, "a"), damaged(4096, 4096, "a"), damaged(8192, 4096, "b"), damaged(16_384, 4096, "b")];
+        assert_eq!(joined(chunks), [damaged(0, 8192, "a"), damaged(8192, 4096, "b"), damaged(16_384, 4096, "b")]);
+        assert_eq!(joined(vec![unreadable(0), unreadable(512)]).len(), 2);
     }
 }
