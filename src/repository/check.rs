@@ -92,7 +92,8 @@ impl Repository {
             packs.keys().try_for_each(|pack| self.check_pack_ends(*pack, &mut report))?;
         }
 
-        progress.begin("checking", listing.points.iter().map(|point| point.point.tree.size).sum());
+        let total = listing.points.iter().fold(0u64, |total, point| total.saturating_add(point.point.tree.size));
+        progress.begin("checking", total);
         let mut visitor = CheckVisitor {
             repository: self,
             tree: None,

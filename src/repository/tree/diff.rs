@@ -6,6 +6,7 @@ use crate::base::extent::{Extent, ExtentSet};
 use crate::repository::error::RepositoryError;
 use crate::repository::format::node::{FAN_OUT_U64, NodeRef};
 use crate::repository::format::point::Tree;
+use crate::repository::ids::ContentId;
 
 /// The bytes in which two volumes of the same chunk size may differ, whole chunks, up to the larger size.
 pub(crate) fn diff_trees(old: &mut TreeReader, new: &mut TreeReader) -> Result<ExtentSet, RepositoryError> {
@@ -15,14 +16,7 @@ pub(crate) fn diff_trees(old: &mut TreeReader, new: &mut TreeReader) -> Result<E
         return Err(RepositoryError::Misused { what });
     }
     let mut found = Vec::new();
-    // Above the lower root, the taller tree's first subtree stands beside the whole of the other one.
-    let level = a.level.min(b.level);
-    let chunks = a.chunk_count().max(b.chunk_count());
-    let mut first = 0;
-    while first < chunks {
-        compare(old, new, level, first, &mut found)?;
-        first = first.saturating_add(chunks_below(level));
-    }
+    compare(old, new, a.level.max(b.level), 0, &mut found)?;
     // Zeros that only one of the volumes has are holes in both.
     let size = a.size.max(b.size);
     found.push(Extent::between(a.size.min(b.size), size));
@@ -36,9 +30,9 @@ fn compare(
     first: u64,
     found: &mut Vec<Extent>,
 ) -> Result<(), RepositoryError> {
-    match (old.subtree(level, first)?, new.subtree(level, first)?) {
-        (NodeRef::Hole, NodeRef::Hole) => return Ok(()),
-        (NodeRef::Node(a), NodeRef::Node(b)) if a.id == b.id => return Ok(()),
+    match (Place::find(old, level, first)?, Place::find(new, level, first)?) {
+        (Place::Hole, Place::Hole) => return Ok(()),
+        (Place::Node(a), Place::Node(b)) if a == b => return Ok(()),
         _ => {}
     }
     if level == 0 {
@@ -49,6 +43,27 @@ fn compare(
         compare(old, new, level - 1, child, found)?;
     }
     Ok(())
+}
+
+/// What a tree has at a place, which may be above its root.
+enum Place {
+    Hole,
+    Node(ContentId),
+    /// The whole tree and nothing else.
+    AroundRoot,
+}
+
+impl Place {
+    fn find(reader: &mut TreeReader, level: u8, first: u64) -> Result<Self, RepositoryError> {
+        let tree = *reader.tree();
+        if level > tree.level {
+            return Ok(if first == 0 && tree.root != NodeRef::Hole { Self::AroundRoot } else { Self::Hole });
+        }
+        Ok(match reader.subtree(level, first)? {
+            NodeRef::Hole => Self::Hole,
+            NodeRef::Node(node) => Self::Node(node.id),
+        })
+    }
 }
 
 fn compare_leaves(old: &mut TreeReader, new: &mut TreeReader, first: u64, found: &mut Vec<Extent>) -> Result<(), RepositoryError> {
