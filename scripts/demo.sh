@@ -44,15 +44,15 @@ say "Change it: a new file, a changed one, a deleted one"
 if with_kernel; then
     echo "(through the kernel, loop mounted)"
     head -c 3000000 /dev/urandom >"$mount/new.bin"
-    first=$(find "$mount/lib" -type f | head -1)
+    first=$(find "$mount/lib" -type f -print -quit)
     dd if=/dev/urandom of="$first" bs=4k count=16 seek=2 conv=notrunc status=none
-    rm -f "$(find "$mount/lib" -type f | tail -1)"
+    find "$mount/doc" -type f -size +8k -print -quit | xargs -r rm -f
     umount "$mount"
 else
     echo "(through debugfs, since this is not root or cannot mount)"
     head -c 3000000 /dev/urandom >"$work/new.bin"
     debugfs -w -R "write $work/new.bin new.bin" "$volume" >/dev/null 2>&1
-    debugfs -w -R "rm lib/$(ls "$source/lib" | tail -1)" "$volume" >/dev/null 2>&1
+    debugfs -w -R "rm lib/$(find "$source/lib" -type f -printf '%f' -quit)" "$volume" >/dev/null 2>&1
 fi
 before=$(sha256sum <"$volume" | cut -d' ' -f1)
 

@@ -95,7 +95,8 @@ pub fn backup(
     let mut incident = None;
     let mut sampled = 0;
     if let Plan::Listed { .. } = &plan {
-        let outcome = audit::audit(&plan, request.audit, &writer, reader.as_mut(), repository.environment().entropy.as_ref())?;
+        let outcome =
+            audit::audit(&plan, request.audit, &writer, reader.as_mut(), repository.environment().entropy.as_ref(), cancel)?;
         sampled = outcome.chunks;
         if let Some(wrong) = outcome.mismatch {
             progress.warn(&format!("{wrong} changed although the change list says it did not: reading the whole volume instead"));

@@ -98,7 +98,7 @@ impl Repository {
         let listing = self.settled_points()?;
         leases.extend(self.leases()?);
         if options.wait < SAFE_WAIT
-            && let Some(alive) = leases.iter().find(|lease| !self.has_lapsed(lease))
+            && let Some(alive) = leases.iter().find(|lease| lease.may_commit() && !self.has_lapsed(lease))
         {
             return Err(RepositoryError::Busy { what: format!("a writer holds lease {}", alive.id) });
         }

@@ -56,6 +56,7 @@ impl HeldLease {
             host: host.to_owned(),
             basis: basis.map(|point| point.point.tree),
             progress: 0,
+            ended: false,
             checkpoint: None,
             resumed: None,
         };
@@ -96,6 +97,12 @@ impl HeldLease {
     pub(crate) fn covers_commit(&self) -> bool {
         let spare = self.lease.expires.since(self.repository.environment.clock.now());
         self.age() < LEASE_DURATION.saturating_sub(COMMIT_MARGIN) && spare > COMMIT_MARGIN
+    }
+
+    /// Says that the writer has given up. What it left stays for the next run until the lease lapses.
+    pub(crate) fn give_up(&mut self) -> Result<(), RepositoryError> {
+        self.lease.ended = true;
+        self.renew()
     }
 
     /// Ends the lease.
@@ -154,14 +161,24 @@ impl Repository {
         volume: VolumeKey,
         basis: &[PointId],
         chunk_bytes: u32,
-    ) -> Result<Option<(LeaseId, Tree)>, RepositoryError> {
+    ) -> Result<Option<Checkpoint>, RepositoryError> {
         let fitting = self.leases()?.into_iter().filter_map(|listed| {
             let lease = listed.lease.ok()?;
             let tree = lease.checkpoint.filter(|tree| tree.chunk_bytes == chunk_bytes)?;
-            (lease.volume == volume && lease.points == basis).then_some((lease.progress, listed.id, tree))
+            let found = Checkpoint { lease: listed.id, tree, ended: lease.ended };
+            (lease.volume == volume && lease.points == basis).then_some((lease.progress, found))
         });
-        Ok(fitting.max_by_key(|(progress, ..)| *progress).map(|(_, id, tree)| (id, tree)))
+        Ok(fitting.max_by_key(|(progress, _)| *progress).map(|(_, found)| found))
     }
+}
+
+/// What an earlier run left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Checkpoint {
+    pub(crate) lease: LeaseId,
+    pub(crate) tree: Tree,
+    /// Its writer has given up, and does not come back.
+    pub(crate) ended: bool,
 }
 
 /// A lease as collection sees it.
@@ -169,4 +186,11 @@ impl Repository {
 pub(crate) struct ListedLease {
     pub(crate) id: LeaseId,
     pub(crate) lease: Result<Lease, RepositoryError>,
+}
+
+impl ListedLease {
+    /// True while its writer may still commit, for all that can be read of it.
+    pub(crate) fn may_commit(&self) -> bool {
+        self.lease.as_ref().map_or(true, |lease| !lease.ended)
+    }
 }

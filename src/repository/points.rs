@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::error::RepositoryError;
 use super::format::envelope::EnvelopeKind;
+use super::format::lease::Lease;
 use super::format::point::{Point, Previous};
 use super::format::verdict::{Verdict, VerdictKind};
 use super::ids::{PointId, RecordId, VolumeKey};
@@ -139,7 +140,8 @@ impl Repository {
         let kind = VerdictKind::Forgotten { digest: point.digest, previous: point.point.previous };
         // The note comes before the look at the leases, and a writer's lease before its look at the notes: one sees the other.
         let note = self.add_verdict(point.id, kind, "")?;
-        if self.leases()?.iter().any(|listed| listed.lease.as_ref().is_ok_and(|lease| lease.points.contains(&point.id))) {
+        let builds_on_it = |lease: &Lease| lease.points.contains(&point.id) && !lease.ended;
+        if self.leases()?.iter().any(|listed| listed.lease.as_ref().is_ok_and(builds_on_it)) {
             self.store.delete(&names::verdict(point.id, note))?;
             return Err(RepositoryError::Busy { what: format!("a running backup builds on point {}", point.id.short()) });
         }

@@ -14,7 +14,7 @@ use super::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, FrameRef, NodeRef};
 use super::format::point::{ChangeSource, Consistency, Point, Previous, Statistics, Tree};
 use super::frame::{PackBuilder, Payload};
 use super::ids::{LeaseId, PointId};
-use super::leases::HeldLease;
+use super::leases::{Checkpoint, HeldLease};
 use super::points::ListedPoint;
 use super::recent::RecentChunks;
 use super::tree::{Basis, NodeCache, TreeBuilder, TreeReader};
@@ -93,7 +93,7 @@ pub struct PointWriter {
     nodes: PackStream,
     builder: TreeBuilder,
     old: Option<TreeReader>,
-    resumed: Option<Tree>,
+    resumed: Option<Checkpoint>,
     leaf: Option<(u64, Vec<ChunkEntry>)>,
     recent: Arc<Mutex<RecentChunks>>,
     new_bytes: u64,
@@ -144,11 +144,11 @@ impl Repository {
         volume: super::ids::VolumeKey,
         basis: &[PointId],
         chunk_bytes: u32,
-    ) -> Result<Option<Tree>, RepositoryError> {
-        let Some((old_lease, tree)) = self.find_checkpoint(volume, basis, chunk_bytes)? else { return Ok(None) };
-        lease.hold(tree)?;
+    ) -> Result<Option<Checkpoint>, RepositoryError> {
+        let Some(found) = self.find_checkpoint(volume, basis, chunk_bytes)? else { return Ok(None) };
+        lease.hold(found.tree)?;
         // If the old lease went meanwhile, collection may have looked between the two.
-        Ok(exists(self.store.as_ref(), &names::lease(old_lease))?.then_some(tree))
+        Ok(exists(self.store.as_ref(), &names::lease(found.lease))?.then_some(found))
     }
 
     pub(crate) fn tree_reader(&self, tree: Tree, cached_nodes: usize) -> TreeReader {
@@ -207,8 +207,9 @@ impl PointWriter {
     #[must_use]
     pub fn earlier(&self) -> EarlierChunks {
         let previous = self.options.previous.as_ref().filter(|_| !self.options.distrust).map(|point| point.point.tree);
+        let resumed = self.resumed.map(|checkpoint| checkpoint.tree);
         let trees: Vec<_> =
-            previous.into_iter().chain(self.resumed).map(|tree| self.repository.tree_reader(tree, COMPARE_CACHE_NODES)).collect();
+            previous.into_iter().chain(resumed).map(|tree| self.repository.tree_reader(tree, COMPARE_CACHE_NODES)).collect();
         EarlierChunks { leaves: vec![None; trees.len()], trees }
     }
 
@@ -263,13 +264,21 @@ impl PointWriter {
             return Err(RepositoryError::LeaseLost);
         }
         self.lease.release()?;
+        // What a stopped run left has served its purpose. One that was killed cannot be told from one that still runs.
+        if let Some(left) = self.resumed.filter(|left| left.ended) {
+            self.repository.store.delete(&names::lease(left.lease))?;
+        }
         Ok(listed)
     }
 
-    /// Gives up. What was stored stays until it is collected, and a later run can take it from the last checkpoint.
+    /// Gives up. What was stored stays until the lease lapses, and a later run can take it from the last checkpoint.
     pub fn abandon(mut self) -> Result<(), RepositoryError> {
         self.close_leaf()?;
-        self.checkpoint()
+        if self.data.stored_bytes == 0 {
+            return self.lease.release();
+        }
+        self.checkpoint()?;
+        self.lease.give_up()
     }
 
     fn manifest(&self, facts: PointFacts, tree: Tree) -> Point {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::plan::Plan;
+use crate::base::cancel::Cancel;
 use crate::base::entropy::Entropy;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::BulkRead;
@@ -53,6 +54,7 @@ pub(super) fn audit(
     writer: &PointWriter,
     reader: &mut dyn BulkRead,
     entropy: &dyn Entropy,
+    cancel: &Cancel,
 ) -> Result<AuditOutcome, JobError> {
     let Plan::Listed { chunks, size, chunk_bytes, .. } = plan else { return Ok(AuditOutcome::default()) };
     let unlisted = ExtentSet::whole(*size).difference(chunks);
@@ -60,6 +62,9 @@ pub(super) fn audit(
     let (mut outcome, cutter, mut earlier) = (AuditOutcome::default(), writer.cutter(), writer.earlier());
     let mut failed = None;
     let result = reader.read(&mut sample.iter().copied(), &mut |window| {
+        if cancel.is_cancelled() {
+            return ControlFlow::Break(());
+        }
         if !window.unreadable.is_empty() {
             outcome.unreadable.insert(window.extent);
             return ControlFlow::Continue(());
@@ -78,6 +83,7 @@ pub(super) fn audit(
         (Some(error), _) => Err(error.into()),
         // The reader calls it cancelled when the audit breaks off.
         (None, Some(_)) => Ok(outcome),
+        (None, None) if cancel.is_cancelled() => Err(JobError::Cancelled),
         (None, None) => result.map(|()| outcome).map_err(JobError::from),
     }
 }

@@ -14,6 +14,7 @@ const EXPIRES: u16 = 2;
 const POINTS: u16 = 3;
 const HOST: u16 = 4;
 const PROGRESS: u16 = 5;
+const ENDED: u16 = 6;
 const CHECKPOINT: u16 = CRITICAL;
 const RESUMED: u16 = CRITICAL | 1;
 const BASIS: u16 = CRITICAL | 2;
@@ -31,6 +32,8 @@ pub struct Lease {
     pub host: String,
     /// The tree of the point that this one is built on. It stays alive even if the point is forgotten meanwhile.
     pub basis: Option<Tree>,
+    /// The writer has given up and says so. It commits nothing any more; what it left is kept for the next run until the lease lapses.
+    pub ended: bool,
     /// How many bytes of the volume the checkpoint covers.
     pub progress: u64,
     /// The unfinished tree so far. Everything it reaches is alive, and a later run may take chunks from it.
@@ -51,7 +54,8 @@ impl Lease {
             .put_u64(EXPIRES, self.expires.0)
             .put(POINTS, &points)
             .put(HOST, self.host.as_bytes())
-            .put_u64(PROGRESS, self.progress);
+            .put_u64(PROGRESS, self.progress)
+            .put_u64(ENDED, self.ended.into());
         for (tag, tree) in [(CHECKPOINT, &self.checkpoint), (RESUMED, &self.resumed), (BASIS, &self.basis)] {
             if let Some(tree) = tree {
                 fields.put(tag, &encode_tree(tree));
@@ -79,6 +83,7 @@ impl Lease {
             points,
             host: fields.text_or_empty(HOST),
             progress: fields.u64(PROGRESS)?,
+            ended: fields.u64(ENDED)? != 0,
             checkpoint: fields.optional(CHECKPOINT).map(parse_tree).transpose()?,
             resumed: fields.optional(RESUMED).map(parse_tree).transpose()?,
             basis: fields.optional(BASIS).map(parse_tree).transpose()?,
@@ -101,6 +106,7 @@ mod tests {
                 points: vec![PointId { time: Timestamp(3), random: [4; 10] }],
                 host: "h".into(),
                 progress: 5,
+                ended: checkpoint.is_some(),
                 checkpoint,
                 resumed,
                 basis: resumed,

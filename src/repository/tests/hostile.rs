@@ -248,6 +248,7 @@ fn a_checkpoint_that_reaches_nothing_stops_collection_and_no_backup() {
         host: String::new(),
         basis: None,
         progress: u64::MAX,
+        ended: false,
         checkpoint: Some(tree(300_000, NodeRef::Node(missing))),
         resumed: None,
     };
