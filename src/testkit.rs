@@ -11,6 +11,7 @@ pub mod manual_clock;
 pub mod refusal;
 pub mod s3_server;
 pub mod seeded_entropy;
+pub mod stamped;
 pub mod trial;
 pub mod turnstile;
 pub mod volume;

@@ -149,15 +149,19 @@ impl Repository {
         Ok(())
     }
 
-    /// The newest point of a volume that the next one can build on, and what is wrong with points that cannot be read.
+    /// The newest point of a volume that the next one can build on, and what is wrong with newer ones that cannot be read. Older ones
+    /// are not looked at, however many there are.
     ///
     /// A point that is being forgotten is none, even if whoever forgot it was stopped half-way.
     pub fn newest_basis(&self, volume: &str) -> Result<(Option<ListedPoint>, Vec<RepositoryError>), RepositoryError> {
-        let listing = self.points_of(volume)?;
-        let damaged = listing.damaged.into_iter().map(|(_, error)| error).collect();
-        for point in listing.points.into_iter().rev() {
-            if !self.is_being_forgotten(point.id)? {
-                return Ok((Some(point), damaged));
+        let mut damaged = Vec::new();
+        for entry in list_all(self.store.as_ref(), &names::points_of(self.volume_key(volume)))?.into_iter().rev() {
+            match self.read_point(&entry.key) {
+                Ok(point) if self.is_being_forgotten(point.id)? => {}
+                Ok(point) => return Ok((Some(point), damaged)),
+                Err(RepositoryError::Store(error)) if error.is_not_found() => {}
+                Err(error) if error.is_damage() => damaged.push(error),
+                Err(error) => return Err(error),
             }
         }
         Ok((None, damaged))

@@ -11,7 +11,7 @@ use crate::repository::format::point::Tree;
 use crate::repository::frame::describe;
 use crate::repository::keyring::Keyring;
 
-/// Reads one tree. Brothers of a missing leaf are fetched with it, since they lie together and are mostly wanted next.
+/// Reads one tree. Brothers of a missing leaf that lie in its pack are fetched with it, since they are mostly wanted next.
 #[derive(Debug)]
 pub(crate) struct TreeReader {
     tree: Tree,
@@ -57,8 +57,8 @@ impl TreeReader {
             let below = chunks_below(at_level);
             let index = usize::try_from(first_chunk / below % FAN_OUT_U64).unwrap_or_default();
             at = children.get(index).copied().unwrap_or(NodeRef::Hole);
-            if at_level == 0 && level == 0 {
-                self.prefetch(children)?;
+            if let (0, NodeRef::Node(leaf)) = (at_level, at) {
+                self.prefetch(children, &leaf)?;
             }
         }
         Ok(at)
@@ -75,18 +75,20 @@ impl TreeReader {
         Ok(node)
     }
 
-    /// Brings the leaves among `children` that are not at hand. Damage is left for whoever asks for that leaf.
-    fn prefetch(&mut self, children: &[NodeRef]) -> Result<(), RepositoryError> {
+    /// Brings a leaf that is not at hand, and its brothers in the same pack. After a long history brothers lie in as many packs, and
+    /// bringing all of them would cost a request each. Damage is left for whoever asks for that leaf.
+    fn prefetch(&mut self, children: &[NodeRef], leaf: &StoredNode) -> Result<(), RepositoryError> {
+        if self.cache.get(&leaf.id).is_some() {
+            return Ok(());
+        }
         let mut missing = Vec::new();
         for child in children {
             if let NodeRef::Node(node) = child
+                && node.frame.pack == leaf.frame.pack
                 && self.cache.get(&node.id).is_none()
             {
                 missing.push(*node);
             }
-        }
-        if missing.is_empty() {
-            return Ok(());
         }
         let Self { fetcher, cache, ring, .. } = self;
         fetch_nodes(fetcher, ring, &missing, 0, &mut |stored, node| {
