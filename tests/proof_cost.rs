@@ -1,5 +1,14 @@
 //! Promise 4: an increment costs what changed, whatever the size of the volume and the length of its history.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, and say what they found"
+)]
 
+use icecore::base::extent::Extent;
+use icecore::testkit::volume::MemoryVolume;
 use std::sync::Arc;
 
 use icecore::base::cancel::Cancel;
@@ -127,9 +136,9 @@ fn comparing_two_points_reads_what_differs() {
 fn what_moved_nowhere_is_not_stored_twice_inside_a_run() {
     // Two volumes' worth of the same 64 chunks: the second half costs no data.
     let scene = Scene::new(64);
-    let volume = icecore::testkit::volume::MemoryVolume::new(Vec::new());
+    let volume = MemoryVolume::new(Vec::new());
     let mut half = Vec::new();
-    scene.volume.fill(icecore::base::extent::Extent::new(0, 64 * CHUNK), &mut half);
+    scene.volume.fill(Extent::new(0, 64 * CHUNK), &mut half);
     volume.change(|bytes| *bytes = half.repeat(40));
     let mut request = trial::request(&scene.repository, "w");
     request.checkpoint_bytes = u64::MAX;

@@ -1,5 +1,14 @@
 //! Promise 1: a crash after any store call leaves earlier points whole, the unfinished one invisible, and a re-run correct.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, and say what they found"
+)]
 
+use icecore::base::clock::Clock;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +52,7 @@ impl Scene {
 
     /// The same scene, going its own way.
     fn copy(&self) -> Self {
-        let clock = Arc::new(ManualClock::new(icecore::base::clock::Clock::now(&*self.clock)));
+        let clock = Arc::new(ManualClock::new(Clock::now(&*self.clock)));
         let store = Arc::new(self.store.snapshot());
         let volume = MemoryVolume::new(self.volume.bytes());
         Self { clock, store, album: self.album.clone(), volume, changed: self.changed.clone() }
@@ -117,7 +126,7 @@ fn keys(store: &Memory, prefix: &str) -> Vec<ObjectKey> {
     store
         .list(prefix, &mut |entry| {
             keys.push(entry.key);
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         })
         .unwrap();
     keys

@@ -1,10 +1,18 @@
 //! Promise 2 for the small objects: a flipped bit, a cut, a deletion or a swap of any of them is noticed, costs nobody else anything,
 //! and is never believed.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, and say what they found"
+)]
 
 use bytes::Bytes;
 use icecore::base::clock::Timestamp;
 use icecore::base::progress::Silent;
 use icecore::repository::ids::PointId;
+use icecore::repository::scrub;
 use icecore::repository::{CheckDepth, RepositoryError};
 use icecore::store::fault::{Damage, damage};
 use icecore::store::{ObjectKey, Store};
@@ -168,7 +176,7 @@ impl Everything {
         small.keys().iter().filter(|key| key.as_str().starts_with("packs/")).for_each(|key| {
             small.store.put(key, Bytes::new()).unwrap();
         });
-        let problems = |scene: &Self| match icecore::repository::scrub(&*scene.store, &Silent, &Cancel::new()) {
+        let problems = |scene: &Self| match scrub(&*scene.store, &Silent, &Cancel::new()) {
             Ok(report) => report.problems.len(),
             Err(_) => usize::MAX,
         };

@@ -1,4 +1,11 @@
 //! Garbage in place of any object: nothing panics, nothing wrong is handed out, nothing good is destroyed.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, and say what they found"
+)]
 
 use bytes::Bytes;
 use icecore::repository::format::condemned::CondemnedList;
@@ -12,10 +19,12 @@ use icecore::repository::format::pack::{PackHeader, PackTrailer, parse_pack, slo
 use icecore::repository::format::point::Point;
 use icecore::repository::format::slot::KeySlot;
 use icecore::repository::format::verdict::Verdict;
+use icecore::store::ObjectKey;
 use icecore::store::Store;
 use icecore::testkit::contents::random_bytes;
 use icecore::testkit::dice::{Dice, each_seed};
 use proptest::prelude::*;
+use std::iter;
 
 #[path = "proof_damage/everything.rs"]
 mod everything;
@@ -74,7 +83,7 @@ fn strangers_beside_our_objects_are_survived() {
         ["config.old", "packs/zz", "packs/00/nonsense", "points/x", "points/x/y", "leases/mine", "verdicts/a/b", "keys/k", "x"];
     let copy = scene.copy();
     for (number, name) in names.into_iter().enumerate() {
-        let key = icecore::store::ObjectKey::new(name).unwrap();
+        let key = ObjectKey::new(name).unwrap();
         copy.store.put(&key, Bytes::from(random_bytes(50 * number, 1))).unwrap();
     }
     copy.survive(&[], "strangers");
@@ -166,7 +175,7 @@ fn no_parser_believes_a_length_before_it_has_seen_the_bytes() {
     // Each claims four billion of something. A parser that reserved for it would be killed right here.
     let claims = |prefix: &[u8], padding: usize| {
         let mut bytes = prefix.to_vec();
-        bytes.extend(std::iter::repeat_n(0xff, padding));
+        bytes.extend(iter::repeat_n(0xff, padding));
         bytes
     };
     for padding in 0..300 {

@@ -1,12 +1,21 @@
 //! Promise 3: writers, a forgetter, collectors and a reader at once, in every order that a few hundred seeds think of, while clocks
 //! jump and machines sleep. Whatever exists in the end gives back what its writer saw.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, and say what they found"
+)]
 
+use icecore::base::extent::ExtentSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use icecore::base::cancel::Cancel;
-use icecore::base::progress::Silent;
+use icecore::base::progress::{Progress, Step};
 use icecore::job::JobError;
 use icecore::job::backup::{AuditPolicy, BackupRequest, ChangeList, backup};
 use icecore::repository::{CollectOptions, ListedPoint, Repository, RepositoryError, SAFE_WAIT};
@@ -30,10 +39,35 @@ struct Stage {
     tally: Mutex<Tally>,
 }
 
+/// Asks a backup to stop after so many windows.
+#[derive(Debug)]
+struct Stopper {
+    left: AtomicU64,
+    cancel: Cancel,
+}
+
+impl Stopper {
+    fn after(windows: u64) -> Self {
+        Self { left: AtomicU64::new(windows), cancel: Cancel::new() }
+    }
+}
+
+impl Progress for Stopper {
+    fn begin(&self, _: &str, _: u64) {}
+    fn step(&self, _: Step) {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.cancel.cancel();
+        }
+    }
+    fn warn(&self, _: &str) {}
+    fn finish(&self) {}
+}
+
 /// What happened, so that a proof which never meets its danger is noticed.
 #[derive(Debug, Default, Clone, Copy)]
 struct Tally {
     commits: u64,
+    resumed: u64,
     leases_lost: u64,
     bases_gone: u64,
     forgotten: u64,
@@ -77,7 +111,7 @@ impl Stage {
         let mut bytes = stage.contents();
         for number in 0..3 {
             scribble(&mut bytes, seed * 7 + number);
-            stage.back_up(&repository, "v0", &bytes, None).unwrap();
+            stage.back_up(&repository, "v0", &bytes, None, &Stopper::after(u64::MAX)).unwrap();
             stage.clock.advance(Duration::from_secs(60));
         }
         *stage.tally.lock().unwrap() = Tally::default();
@@ -97,14 +131,18 @@ impl Stage {
         volume: &str,
         bytes: &[u8],
         changed: Option<ChangeList>,
+        stopper: &Stopper,
     ) -> Result<ListedPoint, JobError> {
         let audit = AuditPolicy { wrong_share: 0.3, detection: 0.8 };
         let request = BackupRequest { changed, audit, checkpoint_bytes: 70_000, ..trial::request(repository, volume) };
         let copy = Arc::new(bytes.to_vec());
         let mut open = |window: u64| Ok(Box::new(LockstepReader::new(Arc::clone(&copy), window)) as _);
-        let point = backup(repository, &request, &mut open, &Silent, &Cancel::new())?.point;
+        let report = backup(repository, &request, &mut open, stopper, &stopper.cancel)?;
+        let point = report.point;
         self.album.lock().unwrap().keep(&point, bytes.to_vec());
-        self.tally.lock().unwrap().commits += 1;
+        let mut tally = self.tally.lock().unwrap();
+        tally.commits += 1;
+        tally.resumed += u64::from(report.resumed);
         Ok(point)
     }
 
@@ -115,15 +153,16 @@ impl Stage {
         for _ in 0..3 {
             let volume = if dice.chance(700) { "v0".to_owned() } else { format!("v{actor}") };
             // Only a list relative to the newest point would be true; a list of everything always is.
-            let everything = ChangeList { extents: icecore::base::extent::ExtentSet::whole(bytes.len() as u64) };
+            let everything = ChangeList { extents: ExtentSet::whole(bytes.len() as u64) };
             match dice.below(3) {
                 0 => {}
                 1 => drop(scribble(&mut bytes, dice.below(u64::MAX))),
                 _ => bytes = volume_bytes(150_000 + dice.index(80_000), dice.below(u64::MAX)),
             }
             let changed = dice.chance(300).then_some(everything);
-            match self.back_up(repository, &volume, &bytes, changed) {
-                Ok(_) => {}
+            let windows = if dice.chance(300) { dice.within(1..4) } else { u64::MAX };
+            match self.back_up(repository, &volume, &bytes, changed, &Stopper::after(windows)) {
+                Ok(_) | Err(JobError::Cancelled) => {}
                 Err(JobError::Repository(RepositoryError::LeaseLost)) if scene.may_lose => {
                     self.tally.lock().unwrap().leases_lost += 1;
                 }
@@ -236,6 +275,7 @@ fn play_all(seeds: u64, scene: Scene) -> Tally {
     each_seed(0..seeds, |seed| {
         let (_, tally) = play(seed, scene);
         sum.commits += tally.commits;
+        sum.resumed += tally.resumed;
         sum.leases_lost += tally.leases_lost;
         sum.bases_gone += tally.bases_gone;
         sum.forgotten += tally.forgotten;
@@ -257,7 +297,10 @@ fn one_seed_gives_one_trace() {
 #[test]
 fn whatever_exists_after_rough_times_gives_back_what_its_writer_saw() {
     let tally = play_all(200, ROUGH);
-    assert!(tally.deleted > 0 && tally.rewritten > 0 && tally.leases_lost > 0 && tally.forgotten > 0, "nothing was at stake");
+    assert!(
+        tally.deleted > 0 && tally.rewritten > 0 && tally.leases_lost > 0 && tally.forgotten > 0 && tally.resumed > 0,
+        "nothing was at stake"
+    );
 }
 
 #[test]

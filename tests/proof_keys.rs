@@ -1,5 +1,18 @@
 //! Keys: the wrong one says so, rotation rewrites no data, and an act cut short at any write locks nobody out.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, and say what they found"
+)]
 
+use icecore::base::cancel::Cancel;
+use icecore::base::clock::Clock;
+use icecore::base::progress::Silent;
+use icecore::job::JobError;
+use icecore::repository::CheckDepth;
+use icecore::repository::scrub;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -76,7 +89,7 @@ impl Scene {
 
     fn back_up(&mut self, repository: &Repository) {
         self.clock.advance(Duration::from_secs(60));
-        self.volume.change(|bytes| drop(scribble(bytes, icecore::base::clock::Clock::now(&*self.clock).0)));
+        self.volume.change(|bytes| drop(scribble(bytes, Clock::now(&*self.clock).0)));
         let point = trial::back_up(repository, "v", &self.volume).unwrap().point;
         self.album.keep(&point, self.volume.bytes());
     }
@@ -107,7 +120,7 @@ fn a_wrong_key_says_that_it_is_wrong() {
     for wrong in [wrong_key, passphrase("correct hors"), passphrase("")] {
         let error = scene.open(&wrong, 2).unwrap_err();
         assert!(matches!(error, RepositoryError::WrongKey { slots: 3 }), "{error}");
-        assert_eq!(icecore::job::JobError::from(error).kind(), JobErrorKind::Key);
+        assert_eq!(JobError::from(error).kind(), JobErrorKind::Key);
     }
     for right in Scene::secrets() {
         scene.album.compare(&scene.open(&right, 3).unwrap()).unwrap();
@@ -150,10 +163,9 @@ fn two_slots_that_changed_places_are_noticed_with_and_without_a_key() {
     scene.store.put(&slots[0].0, slots[1].1.clone()).unwrap();
     scene.store.put(&slots[1].0, slots[0].1.clone()).unwrap();
     let opened = Scene::secrets().into_iter().find_map(|secret| scene.open(&secret, 2).ok()).unwrap();
-    let report = opened.check(icecore::repository::CheckDepth::Quick, &icecore::base::progress::Silent).unwrap();
+    let report = opened.check(CheckDepth::Quick, &Silent).unwrap();
     assert_eq!(report.objects.len(), 2, "{report:?}");
-    let scrubbed =
-        icecore::repository::scrub(&*scene.store, &icecore::base::progress::Silent, &icecore::base::cancel::Cancel::new()).unwrap();
+    let scrubbed = scrub(&*scene.store, &Silent, &Cancel::new()).unwrap();
     assert_eq!(scrubbed.problems.len(), 2, "{scrubbed:?}");
 }
 

@@ -1,12 +1,21 @@
 //! Promise 1 with a real process, a real directory and SIGKILL: whatever moment it strikes, the next process finds everything whole.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, and say what they found"
+)]
 
 use std::env;
+use std::io;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -54,7 +63,7 @@ struct Herald;
 impl Doorkeeper for Herald {
     fn enter(&self, _act: Act, _name: &str) -> Result<(), StoreError> {
         // Nobody may be listening any more; the work goes on.
-        let _ = std::io::stderr().write_all(b".");
+        let _ = io::stderr().write_all(b".");
         Ok(())
     }
 }
@@ -106,7 +115,7 @@ fn run_until_killed(mut child: Child, calls: u64, patience: Option<Duration>) ->
     let mut announced = child.stderr.take().unwrap();
     let begun = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&begun);
-    let (enough, told) = std::sync::mpsc::channel();
+    let (enough, told) = mpsc::channel();
     let listener = thread::spawn(move || {
         let mut buffer = [0; 64];
         while let Ok(count @ 1..) = announced.read(&mut buffer) {

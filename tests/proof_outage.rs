@@ -1,5 +1,13 @@
 //! A store that is full or out of reach in the middle of a backup: the run fails cleanly, and the next one goes on from there.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, and say what they found"
+)]
 
+use std::env;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -153,7 +161,7 @@ fn a_long_outage_fails_the_backup_and_the_next_run_goes_on_from_its_checkpoint()
         }
         resumed += u64::from(scene.run_again(seed + 6));
     });
-    assert!(resumed > 0 || std::env::var("ICECORE_TEST_SEED").is_ok(), "no run left a checkpoint");
+    assert!(resumed > 0 || env::var("ICECORE_TEST_SEED").is_ok(), "no run left a checkpoint");
 }
 
 /// Turns one put of a pack away, and is well before and after.

@@ -1,7 +1,18 @@
 //! Promise 6: the store sees ciphertext and keyed names, nothing twice under one key and nonce, and needs no key to find rot.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, and say what they found"
+)]
 
+use icecore::job::backup::BackupRequest;
+use icecore::repository::format::frame::Codec;
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::ops::ControlFlow;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -36,7 +47,7 @@ impl Store for Eavesdropper {
     fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
         self.inner.get(key)
     }
-    fn get_range(&self, key: &ObjectKey, range: std::ops::Range<u64>) -> Result<Bytes, StoreError> {
+    fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.inner.get_range(key, range)
     }
     fn size(&self, key: &ObjectKey) -> Result<u64, StoreError> {
@@ -73,11 +84,11 @@ fn life(seed: u64) -> Vec<(ObjectKey, Bytes)> {
             scribble(bytes, number);
             bytes.chunks_mut(5_000).for_each(|piece| piece[..MARKER.len()].copy_from_slice(MARKER));
         });
-        let request = icecore::job::backup::BackupRequest {
+        let request = BackupRequest {
             host: HOST.to_owned(),
             source: SOURCE.to_owned(),
             checkpoint_bytes: 50_000,
-            codec: (number % 2 == 0).then_some(icecore::repository::format::frame::Codec::None),
+            codec: (number % 2 == 0).then_some(Codec::None),
             ..trial::request(&repository, VOLUME)
         };
         let point = trial::run(&repository, &request, &volume).unwrap().point;
@@ -92,7 +103,7 @@ fn life(seed: u64) -> Vec<(ObjectKey, Bytes)> {
             repository.collect(CollectOptions { dry_run: false, wait: SAFE_WAIT }).unwrap();
         }
     }
-    let heard = std::mem::take(&mut *spy.heard.lock().unwrap());
+    let heard = mem::take(&mut *spy.heard.lock().unwrap());
     for prefix in ["config", "keys/", "packs/", "points/", "verdicts/", "leases/", "condemned/"] {
         assert!(heard.iter().any(|(key, _)| key.as_str().starts_with(prefix)), "nothing was put under {prefix}");
     }

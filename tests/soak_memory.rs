@@ -1,4 +1,11 @@
 //! Promise 5: ten million chunks, and the memory that each act takes for them. Long; see `make soak`.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests and their helpers fail by panicking, and say what they found"
+)]
 
 use std::fs;
 use std::path::Path;

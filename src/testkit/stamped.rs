@@ -1,6 +1,7 @@
 //! Volumes of any size that take no memory: every chunk repeats a stamp of its own number, so misplaced data betrays itself.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,7 +88,7 @@ impl WindowMemory for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.bytes));
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(mem::take(&mut self.bytes));
     }
 }
 

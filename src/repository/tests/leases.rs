@@ -1,5 +1,10 @@
 //! Leases at their bounds: what a writer that was away may still do, and what a collector may do meanwhile.
 
+use crate::base::clock::Clock;
+use crate::repository::CollectReport;
+use crate::repository::WriterOptions;
+use crate::repository::format::frame::Codec;
+use crate::repository::list_all;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +40,7 @@ fn lease(repository: &Repository) -> HeldLease {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn collect(repository: &Repository, wait: Duration) -> Result<crate::repository::CollectReport, RepositoryError> {
+fn collect(repository: &Repository, wait: Duration) -> Result<CollectReport, RepositoryError> {
     repository.collect(CollectOptions { dry_run: false, wait })
 }
 
@@ -54,7 +59,7 @@ fn a_lease_lapses_by_either_clock() {
     // The machine slept: the wall clock went on, the monotonic one stood still.
     let (clock, repository) = repository();
     let mut held = lease(&repository);
-    let now = crate::base::clock::Clock::now(&*clock);
+    let now = Clock::now(&*clock);
     clock.jump_to(now.plus(LEASE_DURATION + MINUTE));
     assert!(matches!(held.prepare_commit(), Err(RepositoryError::LeaseLost)));
     // The wall clock was set back: the monotonic one tells.
@@ -117,11 +122,11 @@ fn a_collection_that_does_not_wait_is_refused_while_any_writer_lives() {
 fn litter(repository: &Repository) -> usize {
     let volume = MemoryVolume::new(volume_bytes(400_000, 3));
     let before = repository.list_packs_for_tests().len();
-    let options = crate::repository::WriterOptions {
+    let options = WriterOptions {
         volume: "w".to_owned(),
         size: 400_000,
         chunk_bytes: 4096,
-        codec: crate::repository::format::frame::Codec::None,
+        codec: Codec::None,
         previous: None,
         whole: true,
         distrust: false,
@@ -168,10 +173,10 @@ fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     litter(&repository);
     clock.advance(LEASE_DURATION + CLOCK_SKEW + MINUTE);
     collect(&repository, SAFE_WAIT).unwrap();
-    let before = crate::repository::list_all(repository.store.as_ref(), "").unwrap();
+    let before = list_all(repository.store.as_ref(), "").unwrap();
     let dry = repository.collect(CollectOptions { dry_run: true, wait: Duration::ZERO }).unwrap();
     assert!(dry.deleted.packs > 0);
-    assert_eq!(crate::repository::list_all(repository.store.as_ref(), "").unwrap(), before);
+    assert_eq!(list_all(repository.store.as_ref(), "").unwrap(), before);
     assert_eq!(collect(&repository, Duration::ZERO).unwrap().deleted, dry.deleted);
 }
 

@@ -1,7 +1,9 @@
 //! The block tree against a plain list of chunks: what is in it, what it shares, and what a comparison sees.
 
+use crate::repository::format::node::StoredNode;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::mem;
 use std::sync::{Arc, Mutex};
 
 use crate::base::extent::ExtentSet;
@@ -48,7 +50,7 @@ impl Workshop {
 
     /// Levels of the nodes stored since the last time.
     fn take_stored(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.stored.lock().unwrap())
+        mem::take(&mut *self.stored.lock().unwrap())
     }
 
     fn reader(&self, tree: Tree) -> TreeReader {
@@ -80,7 +82,7 @@ impl Workshop {
 struct Walked(Model);
 
 impl TreeVisitor for Walked {
-    fn enter(&mut self, _: &crate::repository::format::node::StoredNode, _: u8, _: u64) -> Result<bool, RepositoryError> {
+    fn enter(&mut self, _: &StoredNode, _: u8, _: u64) -> Result<bool, RepositoryError> {
         Ok(true)
     }
     fn leaf(&mut self, first: u64, entries: &[ChunkEntry]) -> Result<(), RepositoryError> {
@@ -89,13 +91,7 @@ impl TreeVisitor for Walked {
         }
         Ok(())
     }
-    fn lost(
-        &mut self,
-        _: &crate::repository::format::node::StoredNode,
-        _: u64,
-        _: u64,
-        error: RepositoryError,
-    ) -> Result<(), RepositoryError> {
+    fn lost(&mut self, _: &StoredNode, _: u64, _: u64, error: RepositoryError) -> Result<(), RepositoryError> {
         Err(error)
     }
 }
