@@ -1,5 +1,4 @@
-//! Promise 2 for the small objects: a flipped bit, a cut, a deletion or a swap of any of them is noticed, costs nobody else anything,
-//! and is never believed.
+//! Promise 2 for small objects: a flipped bit, a cut, a deletion or a swap is noticed, never believed, and costs nobody else.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,

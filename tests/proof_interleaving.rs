@@ -1,5 +1,6 @@
-//! Promise 3: writers, a forgetter, collectors and a reader at once, in every order that a few hundred seeds think of, while clocks
-//! jump and machines sleep. Whatever exists in the end gives back what its writer saw.
+//! Promise 3: writers, a forgetter, collectors and a reader at once, in orders that seeds think of, while time jumps.
+//!
+//! Whatever exists in the end gives back what its writer saw.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,
