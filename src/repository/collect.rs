@@ -282,7 +282,7 @@ impl Repository {
         Ok(self.store.put(&key, object)?)
     }
 
-    fn condemned_lists(&self) -> Result<Vec<(RecordId, CondemnedList)>, RepositoryError> {
+    pub(super) fn condemned_lists(&self) -> Result<Vec<(RecordId, CondemnedList)>, RepositoryError> {
         let mut lists = Vec::new();
         for entry in list_all(self.store.as_ref(), names::CONDEMNED)? {
             let Some(id) = RecordId::parse(entry.key.file_name()) else { continue };

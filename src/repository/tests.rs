@@ -4,4 +4,5 @@ mod anatomy;
 mod damage;
 mod hostile;
 mod leases;
+mod races;
 mod tree;

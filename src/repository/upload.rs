@@ -52,11 +52,42 @@ impl Shared {
     }
 }
 
+/// One object on its way. Whoever drops it without an outcome, a thread that dies for instance, has failed: `flush` waits for nobody
+/// who does not come.
+#[derive(Debug)]
+struct Pending {
+    shared: Arc<Shared>,
+    has_ended: bool,
+}
+
+impl Pending {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.lock().pending += 1;
+        Self { shared: Arc::clone(shared), has_ended: false }
+    }
+
+    fn end(mut self, result: Result<(), RepositoryError>) {
+        self.has_ended = true;
+        self.shared.done(result);
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.shared.done(Err(RepositoryError::Worker { what: "an upload was given up".to_owned() }));
+        }
+    }
+}
+
+/// What upload threads are handed.
+type Parcel = (Pending, ObjectKey, Bytes);
+
 /// Puts objects in the background. With no threads it puts them at once, which makes runs repeatable.
 #[derive(Debug)]
 pub(crate) struct Uploader {
     store: Arc<dyn Store>,
-    queue: Option<SyncSender<(ObjectKey, Bytes)>>,
+    queue: Option<SyncSender<Parcel>>,
     threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
@@ -80,12 +111,12 @@ impl Uploader {
     /// Hands over an object. Blocks while too many are under way; fails once any earlier one has failed.
     pub(crate) fn submit(&self, key: ObjectKey, bytes: Bytes) -> Result<(), RepositoryError> {
         self.shared.check()?;
-        self.shared.lock().pending += 1;
+        let pending = Pending::new(&self.shared);
         let Some(queue) = &self.queue else {
-            self.shared.done(put_new(self.store.as_ref(), &key, bytes));
+            pending.end(put_new(self.store.as_ref(), &key, bytes));
             return self.shared.check();
         };
-        queue.send((key, bytes)).map_err(|_| RepositoryError::Worker { what: "upload".to_owned() })
+        queue.send((pending, key, bytes)).map_err(|_| RepositoryError::Worker { what: "upload".to_owned() })
     }
 
     /// Returns when everything handed over is durable; fails if any of it is not.
@@ -103,18 +134,18 @@ impl Drop for Uploader {
     fn drop(&mut self) {
         self.queue = None;
         for thread in self.threads.drain(..) {
-            // A thread that panicked has reported nothing as done, so nothing was committed on its word.
+            // A thread that panicked has reported its object as failed, so nothing was committed on its word.
             let _ = thread.join();
         }
     }
 }
 
-fn serve(store: &dyn Store, work: &Mutex<Receiver<(ObjectKey, Bytes)>>, shared: &Shared) {
+fn serve(store: &dyn Store, work: &Mutex<Receiver<Parcel>>, shared: &Shared) {
     loop {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((key, bytes)) = next else { return };
+        let Ok((pending, key, bytes)) = next else { return };
         let failed = shared.lock().has_failed;
-        shared.done(if failed { Ok(()) } else { put_new(store, &key, bytes) });
+        pending.end(if failed { Ok(()) } else { put_new(store, &key, bytes) });
     }
 }
 
