@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use icecore::job::JobErrorKind;
+use icecore::repository::format::config::Config;
 use icecore::repository::format::slot::{Argon2Cost, SlotKind};
 use icecore::repository::ids::SlotId;
 use icecore::repository::{KeyBytes, NewSlot, Repository, RepositoryError, Secret};
@@ -154,6 +155,19 @@ fn a_slot_or_config_of_another_repository_opens_nothing() {
     }
     repository.rotate_key().unwrap();
     mixed.album.compare(&repository).unwrap();
+}
+
+#[test]
+fn a_config_with_a_good_checksum_and_other_contents_is_refused() {
+    let scene = Scene::new(1);
+    let key = ObjectKey::new("config").unwrap();
+    let (config, seal) = Config::parse(&scene.store.get(&key).unwrap()).unwrap();
+    for forged in [Config { chunk_bytes: 8_192, ..config }, Config { pack_bytes: 128 << 10, ..config }] {
+        scene.store.put(&key, Bytes::from(forged.encode(seal))).unwrap();
+        assert!(matches!(scene.open(&secret(), 2), Err(RepositoryError::Damaged { .. })));
+    }
+    scene.store.put(&key, Bytes::from(config.encode(seal))).unwrap();
+    scene.open(&secret(), 2).unwrap();
 }
 
 #[test]

@@ -146,6 +146,24 @@ fn one_content_in_two_repositories_has_nothing_in_common() {
     assert_eq!(one.intersection(&other).count(), 0, "packs of two repositories share ciphertext");
 }
 
+#[test]
+fn one_content_stored_twice_in_one_repository_is_sealed_differently() {
+    let clock = Arc::new(ManualClock::default());
+    let spy = Arc::new(Eavesdropper { inner: Memory::new(clock.clone()), heard: Mutex::default() });
+    let store: Arc<dyn Store> = spy.clone();
+    let repository = trial::init(&store, environment(&clock, 1)).unwrap();
+    let volume = MemoryVolume::new(volume_bytes(600_000, 1));
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        trial::run(&repository, &BackupRequest { full: true, ..trial::request(&repository, VOLUME) }, &volume).unwrap();
+        let heard = mem::take(&mut *spy.heard.lock().unwrap());
+        let packs = heard.iter().filter(|(key, _)| key.as_str().starts_with("packs/"));
+        runs.push(packs.flat_map(|(_, bytes)| sealed_pieces(bytes)).collect::<BTreeSet<_>>());
+    }
+    assert!(runs.iter().all(|pieces| pieces.len() > 5_000), "little was at stake");
+    assert_eq!(runs[0].intersection(&runs[1]).count(), 0, "equal chunks can be told by their ciphertext");
+}
+
 /// The ciphertext of a pack in pieces of sixteen bytes, without the clear headers and tables.
 fn sealed_pieces(pack: &[u8]) -> Vec<Vec<u8>> {
     let (_, slots) = parse_pack(pack).unwrap();

@@ -182,6 +182,26 @@ fn trees_that_lie_about_everything_are_walked_to_their_end() {
 }
 
 #[test]
+fn a_chunk_or_node_under_a_good_seal_that_is_not_what_its_id_says_is_damage() {
+    let scene = Scene::new(9);
+    let repository = &scene.repository;
+    let (said, kept) = (random_bytes(4096, 1), random_bytes(4096, 2));
+    let frame = scene.pack(&[(FrameKind::Chunks, Codec::None, 4096, kept)])[0];
+    let chunk = |bytes: &[u8]| ChunkEntry::Stored(StoredChunk { id: repository.ring.chunk_id(bytes), frame, place: 0 });
+    let leaf = Node::Leaf(vec![chunk(&said)]).encode();
+    let other = Node::Leaf(vec![chunk(&random_bytes(4096, 2))]).encode();
+    let misnamed = StoredNode { id: repository.ring.node_id(&leaf), ..scene.node(&other) };
+    for (number, root) in [scene.node(&leaf), misnamed].into_iter().enumerate() {
+        scene.point(number as u64, tree(4096, NodeRef::Node(root)));
+    }
+    for point in repository.points().unwrap().points.iter().filter(|point| scene.album.bytes(&point.id).is_none()) {
+        assert_eq!(repository.verify_point(point).unwrap(), ExtentSet::whole(4096), "{}", point.point.volume);
+        assert!(trial::restored(repository, point, trial::PLAIN).is_err());
+    }
+    assert_eq!(repository.check(CheckDepth::Deep, &Silent).unwrap().damage.len(), 2);
+}
+
+#[test]
 fn two_enormous_empty_volumes_are_compared_at_once() {
     let scene = Scene::new(1);
     let repository = &scene.repository;

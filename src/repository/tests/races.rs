@@ -6,13 +6,16 @@ use std::mem;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::base::progress::Silent;
+use crate::base::cancel::Cancel;
+use crate::base::progress::{Progress, Silent, Step};
 use crate::job::JobError;
-use crate::job::backup::BackupRequest;
+use crate::job::backup::{BackupRequest, backup};
 use crate::repository::fetch::read_slots;
+use crate::repository::format::frame::Codec;
 use crate::repository::format::pack::{PackSlot, encode_footer};
 use crate::repository::{
-    CLOCK_SKEW, CheckDepth, CollectOptions, LEASE_DURATION, ListedPoint, Repository, RepositoryError, SAFE_WAIT, list_all, names,
+    CLOCK_SKEW, CheckDepth, CollectOptions, LEASE_DURATION, ListedPoint, PointWriter, Repository, RepositoryError, SAFE_WAIT,
+    WriterOptions, list_all, names,
 };
 use crate::store::fault::{FaultPlan, Faulty};
 use crate::store::memory::Memory;
@@ -20,6 +23,7 @@ use crate::store::{Store, StoreError};
 use crate::testkit::album::read_back;
 use crate::testkit::contents::{random_bytes, volume_bytes};
 use crate::testkit::guarded::{Act, Doorkeeper, Guarded};
+use crate::testkit::lockstep::LockstepReader;
 use crate::testkit::manual_clock::ManualClock;
 use crate::testkit::seeded_entropy::SeededEntropy;
 use crate::testkit::trial::{self, environment};
@@ -176,6 +180,93 @@ fn a_point_is_not_built_on_one_that_is_forgotten_at_that_moment() {
     }
 }
 
+/// Begins to build on a point, however it was found.
+fn build_on(repository: &Repository, point: &ListedPoint) -> Result<PointWriter, RepositoryError> {
+    repository.write_point(WriterOptions {
+        volume: "v".to_owned(),
+        size: point.point.tree.size,
+        chunk_bytes: point.point.tree.chunk_bytes,
+        codec: Codec::None,
+        previous: Some(point.clone()),
+        whole: false,
+        distrust: false,
+        host: String::new(),
+        upload_threads: 0,
+        checkpoint_bytes: u64::MAX,
+    })
+}
+
+#[test]
+fn a_writer_that_comes_too_late_for_the_forgetter_sees_its_note() {
+    let scene = Scene::new();
+    let point = scene.back_up(&MemoryVolume::new(volume_bytes(300_000, 1)));
+    // The forgetter has looked at the leases and is about to delete: the lease comes too late, the point is still there.
+    let (writer, basis) = (scene.repository.clone(), point.clone());
+    let forgetter = scene.meddled(Act::Delete, "points/", move || {
+        let outcome = build_on(&writer, &basis).map(drop);
+        assert!(matches!(outcome, Err(RepositoryError::BasisGone { .. })), "{outcome:?}");
+    });
+    forgetter.forget_point(&point).unwrap();
+    assert!(scene.repository.leases().unwrap().is_empty());
+}
+
+#[test]
+fn a_point_that_is_gone_without_a_trace_is_not_built_on() {
+    let scene = Scene::new();
+    let point = scene.back_up(&MemoryVolume::new(volume_bytes(300_000, 1)));
+    scene.store.delete(&names::point(point.volume, point.id)).unwrap();
+    assert!(matches!(build_on(&scene.repository, &point), Err(RepositoryError::BasisGone { .. })));
+    assert!(scene.repository.leases().unwrap().is_empty());
+}
+
+#[test]
+fn a_last_upload_that_takes_almost_an_hour_is_committed_all_the_same() {
+    let scene = Scene::new();
+    let clock = Arc::clone(&scene.clock);
+    // One window: a data pack, then a tree pack, and nothing is appended after them that would renew the lease.
+    let writer = scene.meddled_later(Act::PutIfAbsent, "packs/", 1, move || clock.advance(Duration::from_secs(50 * 60)));
+    trial::back_up(&writer, "v", &MemoryVolume::new(random_bytes(200_000, 1))).unwrap();
+}
+
+#[derive(Debug)]
+struct StopAtFirstStep(Cancel);
+
+impl Progress for StopAtFirstStep {
+    fn begin(&self, _: &str, _: u64) {}
+    fn step(&self, _: Step) {
+        self.0.cancel();
+    }
+    fn warn(&self, _: &str) {}
+    fn finish(&self) {}
+}
+
+#[test]
+fn what_a_stopped_run_took_from_a_killed_one_is_kept_for_the_next() {
+    let scene = Scene::new();
+    let volume = MemoryVolume::new(random_bytes(1 << 20, 1));
+    let request = |repository: &Repository| BackupRequest { checkpoint_bytes: 200_000, ..trial::request(repository, "v") };
+    let plan = FaultPlan { crash_after_writes: Some(8), ..FaultPlan::default() };
+    let faulty = Faulty::new(Arc::clone(&scene.store), plan, scene.clock.clone(), Box::new(SeededEntropy::new(1)));
+    let dying: Arc<dyn Store> = Arc::new(faulty);
+    let dying = trial::open(&dying, environment(&scene.clock, 3)).unwrap();
+    trial::run(&dying, &request(&dying), &volume).unwrap_err();
+    // The next run takes over what there is, stores something of its own, and is stopped.
+    scene.clock.advance(Duration::from_secs(55 * 60));
+    volume.change(|bytes| bytes[..5_000].fill(9));
+    let stop = StopAtFirstStep(Cancel::new());
+    let mut open = |window: u64| Ok(Box::new(LockstepReader::new(Arc::new(volume.bytes()), window)) as _);
+    let outcome = backup(&scene.repository, &request(&scene.repository), &mut open, &stop, &stop.0);
+    assert!(matches!(outcome, Err(JobError::Cancelled)), "{outcome:?}");
+    // The killed run's lease goes, and then whoever collects is in a hurry.
+    scene.clock.advance(CLOCK_SKEW + Duration::from_secs(10 * 60));
+    scene.repository.collect(CollectOptions { dry_run: false, wait: SAFE_WAIT }).unwrap();
+    assert_eq!(scene.repository.leases().unwrap().len(), 1);
+    scene.repository.collect(CollectOptions { dry_run: false, wait: Duration::ZERO }).unwrap();
+    let report = trial::run(&scene.repository, &request(&scene.repository), &volume).unwrap();
+    assert!(report.resumed);
+    assert!(scene.repository.check(CheckDepth::Deep, &Silent).unwrap().is_clean());
+}
+
 #[test]
 fn a_forgetter_that_finds_a_writer_takes_its_note_back() {
     let scene = Scene::new();
@@ -232,8 +323,12 @@ fn a_checkpoint_whose_lease_goes_while_it_is_taken_over_is_not_used() {
     let (store, lease) = (Arc::clone(&scene.store), names::lease(left[0].id));
     let writer = scene.meddled(Act::Size, "leases/", move || {
         store.delete(&lease).unwrap();
+        // The tree stays readable, which is the worse case: it speaks of chunks that are gone.
         for pack in list_all(store.as_ref(), names::PACKS).unwrap() {
-            store.delete(&pack.key).unwrap();
+            let kind = store.get_range(&pack.key, 65..66).unwrap()[0];
+            if kind == 1 {
+                store.delete(&pack.key).unwrap();
+            }
         }
     });
     let report = trial::run(&writer, &request(&writer), &volume).unwrap();
