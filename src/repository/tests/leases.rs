@@ -205,3 +205,29 @@ fn a_point_under_a_running_backup_cannot_be_forgotten_and_one_that_is_being_forg
     let next = trial::back_up(&repository, "v", &MemoryVolume::new(volume_bytes(50_000, 1))).unwrap().point;
     assert_eq!(next.point.previous, None);
 }
+
+#[test]
+fn a_lease_that_nobody_can_read_stops_collection_and_nothing_else() {
+    let (clock, repository) = repository();
+    let volume = MemoryVolume::new(volume_bytes(50_000, 1));
+    let point = trial::back_up(&repository, "v", &volume).unwrap().point;
+    let key = names::lease(lease(&repository).id());
+    let good = repository.store.get(&key).unwrap();
+    // A flipped bit, and what only a newer icecore could read.
+    for byte in [8, 40] {
+        let mut bytes = good.to_vec();
+        bytes[byte] ^= 4;
+        repository.store.put(&key, bytes.into()).unwrap();
+        for wait in [SAFE_WAIT, Duration::ZERO] {
+            let refused = collect(&repository, wait);
+            assert!(matches!(refused, Err(RepositoryError::Damaged { .. } | RepositoryError::Busy { .. })), "{refused:?}");
+        }
+        trial::back_up(&repository, "w", &volume).unwrap();
+    }
+    repository.forget_point(&point).unwrap();
+    // It lapses for nobody, since nobody knows when: an operator removes it, and all goes on.
+    clock.advance(100 * SAFE_WAIT);
+    assert!(matches!(collect(&repository, SAFE_WAIT), Err(RepositoryError::Damaged { .. })));
+    repository.store.delete(&key).unwrap();
+    collect(&repository, SAFE_WAIT).unwrap();
+}
