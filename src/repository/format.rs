@@ -1,7 +1,10 @@
 //! Every persisted byte: encoders and parsers without I/O. `docs/format.md` is this folder in prose.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
-#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions, reason = "tests may be plain"))]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, reason = "tests may be plain")
+)]
 
 mod bounds;
 pub mod condemned;
