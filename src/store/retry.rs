@@ -162,6 +162,9 @@ impl Store for Retrying {
         for _ in 1..MAX_PASSES {
             let shown_before = progress.shown;
             let Err(error) = progress.pass(&*self.inner, prefix, visit) else { return Ok(()) };
+            if progress.was_told_to_stop {
+                return Ok(());
+            }
             if progress.is_unordered {
                 return Err(error);
             }
@@ -171,7 +174,8 @@ impl Store for Retrying {
             }
             tries.wait_after(error)?;
         }
-        progress.pass(&*self.inner, prefix, visit)
+        let last = progress.pass(&*self.inner, prefix, visit);
+        if progress.was_told_to_stop { Ok(()) } else { last }
     }
 
     fn delete(&self, key: &ObjectKey) -> Result<Deleted, StoreError> {
@@ -202,6 +206,8 @@ struct Progress {
     /// The key that came before in this pass.
     previous: Option<ObjectKey>,
     is_unordered: bool,
+    /// The visitor broke off: it has what it wanted, whatever becomes of the rest of the call.
+    was_told_to_stop: bool,
 }
 
 impl Progress {
@@ -233,7 +239,9 @@ impl Progress {
         }
         self.shown += 1;
         self.last = Some(entry.key.clone());
-        visit(entry)
+        let flow = visit(entry);
+        self.was_told_to_stop = flow.is_break();
+        flow
     }
 }
 
