@@ -18,7 +18,7 @@ use std::time::Duration;
 use icecore::base::cancel::Cancel;
 use icecore::base::progress::{Progress, Step};
 use icecore::job::JobError;
-use icecore::job::backup::{AuditPolicy, BackupRequest, ChangeList, backup};
+use icecore::job::backup::{AuditPolicy, BackupRequest, ChangeList};
 use icecore::repository::{CollectOptions, ListedPoint, Repository, RepositoryError, SAFE_WAIT};
 use icecore::store::Store;
 use icecore::store::memory::Memory;
@@ -26,7 +26,6 @@ use icecore::testkit::album::{Album, read_back};
 use icecore::testkit::contents::{scribble, volume_bytes};
 use icecore::testkit::dice::{Dice, each_seed};
 use icecore::testkit::guarded::Act;
-use icecore::testkit::lockstep::LockstepReader;
 use icecore::testkit::manual_clock::ManualClock;
 use icecore::testkit::trial::{self, environment};
 use icecore::testkit::turnstile::{Turnstile, Weather};
@@ -136,9 +135,7 @@ impl Stage {
     ) -> Result<ListedPoint, JobError> {
         let audit = AuditPolicy { wrong_share: 0.3, detection: 0.8 };
         let request = BackupRequest { changed, audit, checkpoint_bytes: 70_000, ..trial::request(repository, volume) };
-        let copy = Arc::new(bytes.to_vec());
-        let mut open = |window: u64| Ok(Box::new(LockstepReader::new(Arc::clone(&copy), window)) as _);
-        let report = backup(repository, &request, &mut open, stopper, &stopper.cancel)?;
+        let report = trial::run_in_lockstep(repository, &request, bytes, stopper, &stopper.cancel)?;
         let point = report.point;
         self.album.lock().unwrap().keep(&point, bytes.to_vec());
         let mut tally = self.tally.lock().unwrap();

@@ -176,7 +176,7 @@ fn two_hundred_kills_lose_nothing() {
     let mut repository = inspect(path, seed, ROUNDS, &mut album);
     for later in 1..4 {
         let clock = clock(ROUNDS + later);
-        repository = trial::open(&directory(path, &clock), environment(&clock, 2)).unwrap();
+        repository = trial::open(&directory(path, &clock), environment(&clock, 100 + later)).unwrap();
         repository.collect(CollectOptions { dry_run: false, wait: SAFE_WAIT }).unwrap();
     }
     let left = repository.collect(CollectOptions { dry_run: true, wait: SAFE_WAIT }).unwrap();

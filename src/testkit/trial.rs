@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
-use crate::base::progress::Silent;
+use crate::base::progress::{Progress, Silent};
 use crate::job::JobError;
 use crate::job::backup::{AuditPolicy, BackupReport, BackupRequest, ChangeList, backup};
 use crate::job::restore::{RestoreOptions, RestoreReport, restore};
@@ -15,6 +15,7 @@ use crate::repository::format::point::Consistency;
 use crate::repository::format::slot::SlotKind;
 use crate::repository::{Environment, InitOptions, KeyBytes, ListedPoint, NewSlot, Repository, RepositoryError, Secret};
 use crate::store::Store;
+use crate::testkit::lockstep::LockstepReader;
 use crate::testkit::manual_clock::ManualClock;
 use crate::testkit::seeded_entropy::SeededEntropy;
 use crate::testkit::volume::MemoryVolume;
@@ -89,6 +90,28 @@ pub fn back_up_changed(
 pub fn run(repository: &Repository, request: &BackupRequest, volume: &MemoryVolume) -> Result<BackupReport, JobError> {
     let mut open = |window: u64| Ok(volume.reader(window));
     backup(repository, request, &mut open, &Silent, &Cancel::new())
+}
+
+/// Runs a request over `bytes`, one window after the other, so that it makes the same calls each time.
+pub fn run_in_lockstep(
+    repository: &Repository,
+    request: &BackupRequest,
+    bytes: &[u8],
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<BackupReport, JobError> {
+    let bytes = Arc::new(bytes.to_vec());
+    let mut open = |window: u64| Ok(Box::new(LockstepReader::new(Arc::clone(&bytes), window)) as _);
+    backup(repository, request, &mut open, progress, cancel)
+}
+
+/// What the repository said, if it is what failed.
+#[must_use]
+pub fn repository_error<T>(outcome: &Result<T, JobError>) -> Option<&RepositoryError> {
+    match outcome {
+        Err(JobError::Repository(error)) => Some(error),
+        _ => None,
+    }
 }
 
 /// Options of a plain restore.

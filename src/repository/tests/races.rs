@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use crate::base::cancel::Cancel;
 use crate::base::progress::{Progress, Silent, Step};
-use crate::job::JobError;
-use crate::job::backup::{BackupRequest, backup};
 use crate::repository::fetch::read_slots;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::pack::{PackSlot, encode_footer};
@@ -23,7 +21,6 @@ use crate::store::{Store, StoreError};
 use crate::testkit::album::read_back;
 use crate::testkit::contents::{random_bytes, volume_bytes};
 use crate::testkit::guarded::{Act, Doorkeeper, Guarded};
-use crate::testkit::lockstep::LockstepReader;
 use crate::testkit::manual_clock::ManualClock;
 use crate::testkit::seeded_entropy::SeededEntropy;
 use crate::testkit::trial::{self, environment};
@@ -102,6 +99,13 @@ impl Scene {
     }
 }
 
+/// Backs up with checkpoints; true if an earlier run's was used.
+fn run(repository: &Repository, volume: &MemoryVolume, checkpoint_bytes: u64) -> Result<bool, String> {
+    let mut request = trial::request(repository, "v");
+    request.checkpoint_bytes = checkpoint_bytes;
+    trial::run(repository, &request, volume).map(|report| report.resumed).map_err(|error| error.to_string())
+}
+
 /// A pack of several frames, most of which the second point has no use for.
 fn two_points(scene: &Scene) -> (ListedPoint, ListedPoint, MemoryVolume) {
     let volume = MemoryVolume::new(vec![0; 2 << 20]);
@@ -171,10 +175,9 @@ fn a_point_is_not_built_on_one_that_is_forgotten_at_that_moment() {
         });
         let outcome = trial::back_up(&writer, "v", &volume);
         let exists = scene.repository.points().unwrap().points.iter().any(|listed| listed.id == point.id);
-        match outcome {
-            Ok(_) => assert!(exists, "{act:?} {name}: it was built on, and it is gone"),
-            Err(JobError::Repository(RepositoryError::BasisGone { .. })) => assert!(!exists, "{act:?} {name}"),
-            Err(error) => panic!("{error}"),
+        match trial::repository_error(&outcome) {
+            Some(RepositoryError::BasisGone { .. }) => assert!(!exists, "{act:?} {name}"),
+            _ => assert!(outcome.is_ok() && exists, "{act:?} {name}: it was built on, and it is gone: {outcome:?}"),
         }
         assert!(scene.repository.check(CheckDepth::Deep, &Silent).unwrap().is_clean());
     }
@@ -244,26 +247,24 @@ impl Progress for StopAtFirstStep {
 fn what_a_stopped_run_took_from_a_killed_one_is_kept_for_the_next() {
     let scene = Scene::new();
     let volume = MemoryVolume::new(random_bytes(1 << 20, 1));
-    let request = |repository: &Repository| BackupRequest { checkpoint_bytes: 200_000, ..trial::request(repository, "v") };
     let plan = FaultPlan { crash_after_writes: Some(8), ..FaultPlan::default() };
     let faulty = Faulty::new(Arc::clone(&scene.store), plan, scene.clock.clone(), Box::new(SeededEntropy::new(1)));
     let dying: Arc<dyn Store> = Arc::new(faulty);
     let dying = trial::open(&dying, environment(&scene.clock, 3)).unwrap();
-    trial::run(&dying, &request(&dying), &volume).unwrap_err();
+    run(&dying, &volume, 200_000).unwrap_err();
     // The next run takes over what there is, stores something of its own, and is stopped.
     scene.clock.advance(Duration::from_secs(55 * 60));
     volume.change(|bytes| bytes[..5_000].fill(9));
     let stop = StopAtFirstStep(Cancel::new());
-    let mut open = |window: u64| Ok(Box::new(LockstepReader::new(Arc::new(volume.bytes()), window)) as _);
-    let outcome = backup(&scene.repository, &request(&scene.repository), &mut open, &stop, &stop.0);
-    assert!(matches!(outcome, Err(JobError::Cancelled)), "{outcome:?}");
+    let request = trial::request(&scene.repository, "v");
+    let outcome = trial::run_in_lockstep(&scene.repository, &request, &volume.bytes(), &stop, &stop.0);
+    assert_eq!(outcome.unwrap_err().to_string(), "stopped on request");
     // The killed run's lease goes, and then whoever collects is in a hurry.
     scene.clock.advance(CLOCK_SKEW + Duration::from_secs(10 * 60));
     scene.repository.collect(CollectOptions { dry_run: false, wait: SAFE_WAIT }).unwrap();
     assert_eq!(scene.repository.leases().unwrap().len(), 1);
     scene.repository.collect(CollectOptions { dry_run: false, wait: Duration::ZERO }).unwrap();
-    let report = trial::run(&scene.repository, &request(&scene.repository), &volume).unwrap();
-    assert!(report.resumed);
+    assert!(run(&scene.repository, &volume, 200_000).unwrap());
     assert!(scene.repository.check(CheckDepth::Deep, &Silent).unwrap().is_clean());
 }
 
@@ -275,8 +276,10 @@ fn a_forgetter_that_finds_a_writer_takes_its_note_back() {
     // The writer's lease comes between the note and the look at the leases: the writer must lose, or the forgetter.
     let (writer, copy) = (scene.repository.clone(), volume.clone());
     let forgetter = scene.meddled(Act::List, "leases/", move || {
-        let outcome = trial::back_up(&writer, "v", &copy).map(|report| report.point.point.previous);
-        assert!(matches!(outcome, Ok(None) | Err(JobError::Repository(RepositoryError::BasisGone { .. }))), "{outcome:?}");
+        let outcome = trial::back_up(&writer, "v", &copy);
+        let stands_alone = outcome.as_ref().is_ok_and(|report| report.point.point.previous.is_none());
+        let gave_way = matches!(trial::repository_error(&outcome), Some(RepositoryError::BasisGone { .. }));
+        assert!(stands_alone || gave_way, "{outcome:?}");
     });
     forgetter.forget_point(&point).unwrap();
     assert!(scene.repository.check(CheckDepth::Deep, &Silent).unwrap().is_clean());
@@ -291,7 +294,7 @@ fn a_point_whose_basis_was_taken_back_is_not_committed() {
     let (store, key) = (Arc::clone(&scene.store), names::point(point.volume, point.id));
     let writer = scene.meddled(Act::PutIfAbsent, "packs/", move || assert!(store.delete(&key).is_ok()));
     let outcome = trial::back_up(&writer, "v", &volume);
-    assert!(matches!(outcome, Err(JobError::Repository(RepositoryError::BasisGone { .. }))), "{outcome:?}");
+    assert!(matches!(trial::repository_error(&outcome), Some(RepositoryError::BasisGone { .. })), "{outcome:?}");
     assert!(scene.repository.points().unwrap().points.is_empty());
     assert!(scene.repository.leases().unwrap().iter().all(|lease| !lease.may_commit()), "its lease stands in the way");
 }
@@ -302,7 +305,7 @@ fn a_manifest_that_landed_too_late_is_taken_back() {
     let clock = Arc::clone(&scene.clock);
     let writer = scene.meddled(Act::PutIfAbsent, "points/", move || clock.advance(LEASE_DURATION + CLOCK_SKEW + SAFE_WAIT));
     let outcome = trial::back_up(&writer, "v", &MemoryVolume::new(volume_bytes(300_000, 1)));
-    assert!(matches!(outcome, Err(JobError::Repository(RepositoryError::LeaseLost))), "{outcome:?}");
+    assert!(matches!(trial::repository_error(&outcome), Some(RepositoryError::LeaseLost)), "{outcome:?}");
     assert!(scene.repository.points().unwrap().points.is_empty());
 }
 
@@ -314,8 +317,7 @@ fn a_checkpoint_whose_lease_goes_while_it_is_taken_over_is_not_used() {
     let faulty = Faulty::new(Arc::clone(&scene.store), plan, scene.clock.clone(), Box::new(SeededEntropy::new(1)));
     let dying: Arc<dyn Store> = Arc::new(faulty);
     let dying = trial::open(&dying, environment(&scene.clock, 3)).unwrap();
-    let request = |repository: &Repository| BackupRequest { checkpoint_bytes: 60_000, ..trial::request(repository, "v") };
-    trial::run(&dying, &request(&dying), &volume).unwrap_err();
+    run(&dying, &volume, 60_000).unwrap_err();
     assert!(scene.repository.points().unwrap().points.is_empty());
     let left = scene.repository.leases().unwrap();
     assert!(left[0].lease.as_ref().unwrap().checkpoint.is_some());
@@ -331,9 +333,9 @@ fn a_checkpoint_whose_lease_goes_while_it_is_taken_over_is_not_used() {
             }
         }
     });
-    let report = trial::run(&writer, &request(&writer), &volume).unwrap();
+    run(&writer, &volume, 60_000).unwrap();
     assert!(scene.repository.check(CheckDepth::Deep, &Silent).unwrap().is_clean());
-    assert!(trial::restored(&scene.repository, &report.point, trial::PLAIN).unwrap().0 == volume.bytes());
+    assert!(read_back(&scene.repository, &scene.repository.points().unwrap().points[0]).unwrap().0 == volume.bytes());
 }
 
 #[test]
@@ -344,8 +346,7 @@ fn a_checkpoint_in_use_is_held_by_whoever_uses_it() {
     let faulty = Faulty::new(Arc::clone(&scene.store), plan, scene.clock.clone(), Box::new(SeededEntropy::new(1)));
     let dying: Arc<dyn Store> = Arc::new(faulty);
     let dying = trial::open(&dying, environment(&scene.clock, 3)).unwrap();
-    let request = |repository: &Repository| BackupRequest { checkpoint_bytes: u64::MAX, ..trial::request(repository, "v") };
-    trial::run(&dying, &BackupRequest { checkpoint_bytes: 60_000, ..request(&dying) }, &volume).unwrap_err();
+    run(&dying, &volume, 60_000).unwrap_err();
     // Its writer is long dead; the lease lapses, goes, and its packs are due, all while the successor is at work.
     scene.clock.advance(LEASE_DURATION + CLOCK_SKEW - Duration::from_secs(10));
     let (collector, clock) = (scene.repository.clone(), Arc::clone(&scene.clock));
@@ -358,8 +359,7 @@ fn a_checkpoint_in_use_is_held_by_whoever_uses_it() {
         let condemned = collector.condemned_lists().unwrap().into_iter().flat_map(|(_, list)| list.packs);
         condemned.for_each(|(pack, _)| assert!(collector.store.delete(&names::pack(pack)).is_ok()));
     });
-    let report = trial::run(&writer, &request(&writer), &volume).unwrap();
-    assert!(report.resumed);
+    assert!(run(&writer, &volume, u64::MAX).unwrap());
     assert!(scene.repository.check(CheckDepth::Deep, &Silent).unwrap().is_clean());
 }
 
@@ -384,7 +384,8 @@ fn a_thread_that_dies_fails_its_backup_and_keeps_nobody_waiting() {
     for upload_threads in [0, 1, 3] {
         let scene = Scene::new();
         let writer = scene.meddled_later(Act::PutIfAbsent, "packs/", 1, || panic!("on purpose"));
-        let request = BackupRequest { upload_threads, checkpoint_bytes: 60_000, ..trial::request(&writer, "v") };
+        let mut request = trial::request(&writer, "v");
+        (request.upload_threads, request.checkpoint_bytes) = (upload_threads, 60_000);
         let volume = MemoryVolume::new(volume_bytes(2_000_000, 1));
         let outcome = trial::run(&writer, &request, &volume);
         assert!(outcome.is_err(), "{upload_threads} upload threads");
