@@ -1,5 +1,11 @@
 //! What each stage of a backup and a restore costs on one core: read, zero test, id, compress, seal and pack, tree, restore.
 
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    reason = "a benchmark may fail by panicking, and its macros make undocumented functions"
+)]
+
 use std::fs;
 use std::hint::black_box;
 use std::ops::ControlFlow;

@@ -1,5 +1,12 @@
 //! Volumes come back: random contents, changes, sizes and change lists against a plain copy.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::absolute_paths,
+    reason = "a test may fail by panicking, in its helpers too"
+)]
+
 use std::sync::Arc;
 
 use icecore::base::clock::Timestamp;

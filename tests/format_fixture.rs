@@ -3,7 +3,12 @@
 //! `cargo test --features testkit --test format_fixture -- --ignored` writes the folder of a new format, and refuses to touch an old
 //! one.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking, in its helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::absolute_paths,
+    reason = "a test may fail by panicking, in its helpers too"
+)]
 
 use std::fmt::Write;
 use std::fs;

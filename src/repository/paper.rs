@@ -98,7 +98,7 @@ mod tests {
             let mut digits = plain.into_bytes();
             let old = ALPHABET.iter().position(|d| *d == digits[place]).unwrap() as u8;
             digits[place] = ALPHABET[usize::from((old + shift) % 32)];
-            prop_assert_eq!(from_text(std::str::from_utf8(&digits).unwrap()).unwrap_err(), PaperError::Checksum);
+            prop_assert_eq!(from_text(str::from_utf8(&digits).unwrap()).unwrap_err(), PaperError::Checksum);
         }
     }
 
