@@ -7,6 +7,7 @@
 pub mod base;
 pub mod cli;
 pub mod device;
+pub mod filesystem;
 pub mod job;
 pub mod repository;
 pub mod store;

@@ -23,9 +23,10 @@ const ROOMS: &[Room] = &[
     Room { name: "device", floor: 1, may_use: &["base"] },
     Room { name: "store", floor: 1, may_use: &["base"] },
     Room { name: "repository", floor: 2, may_use: &["base", "store"] },
-    Room { name: "job", floor: 4, may_use: &["base", "device", "store", "repository"] },
-    Room { name: "cli", floor: 6, may_use: &["base", "device", "store", "repository", "job"] },
-    Room { name: rules::CELLAR, floor: 9, may_use: &["base", "device", "store", "repository", "job"] },
+    Room { name: "filesystem", floor: 2, may_use: &["base"] },
+    Room { name: "job", floor: 4, may_use: &["base", "device", "store", "repository", "filesystem"] },
+    Room { name: "cli", floor: 6, may_use: &["base", "device", "store", "repository", "filesystem", "job"] },
+    Room { name: rules::CELLAR, floor: 9, may_use: &["base", "device", "store", "repository", "filesystem", "job"] },
 ];
 
 /// Files that are no room: the front door of the library, and the binary.

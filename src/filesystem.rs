@@ -1,0 +1,28 @@
+//! ext2/3/4 and XFS read without mounting: files, names and attributes as the kernel would show them after recovery.
+//!
+//! ```text
+//!   ReadAt (device | image | recovery point)
+//!     └─ journal or log replayed in memory: an Overlay, the source is never written
+//!          └─ Filesystem: inodes, directories, links, attributes, where data lies, what is free
+//!               └─ resolve a path, walk a tree
+//! ```
+//! Every byte is hostile. A reader never panics, never allocates by a size it was told, never follows a pointer without a bound, and
+//! names the object and the place of the first thing that is wrong. It opens no device and writes nothing.
+
+mod allocation;
+mod cache;
+mod error;
+mod face;
+#[allow(dead_code, reason = "the readers that use it are not here yet")]
+mod fields;
+mod inode;
+mod overlay;
+mod view;
+
+pub use allocation::{Allocation, Doubt};
+pub use cache::{Cached, METADATA_CACHE_BYTES};
+pub use error::{FilesystemError, Object};
+pub use face::{Entry, Filesystem, Identity, Kind, Segment, Source, Xattr};
+pub use inode::{FileKind, FileTime, Inode, InodeNumber};
+pub use overlay::{Overlaid, Overlay, Patch};
+pub use view::View;
