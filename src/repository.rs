@@ -42,6 +42,7 @@ mod scrub;
 mod sealed;
 mod secret;
 mod slots;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod tree;

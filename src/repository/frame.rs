@@ -1,7 +1,5 @@
 //! Frames sealed into packs and opened again.
 
-use bytes::Bytes;
-
 use super::codec::FrameDecompressor;
 use super::crypt::AeadKey;
 use super::error::RepositoryError;
@@ -32,12 +30,11 @@ pub(crate) struct PackBuilder {
 }
 
 impl PackBuilder {
-    /// An empty pack with a random name, hence with frame keys of its own.
-    pub(crate) fn new(ring: &Keyring, entropy: &dyn Entropy, lease: LeaseId, capacity: usize) -> Result<Self, RepositoryError> {
+    /// An empty pack with a random name, hence with frame keys of its own, filled into an empty buffer.
+    pub(crate) fn new(ring: &Keyring, entropy: &dyn Entropy, lease: LeaseId, buffer: Vec<u8>) -> Result<Self, RepositoryError> {
         let id = PackId::random(entropy)?;
         let epoch = ring.active();
-        // Reserved at once, so that a growing pack is not copied; pages are only taken as they are filled.
-        let mut bytes = Vec::with_capacity(capacity);
+        let mut bytes = buffer;
         bytes.extend_from_slice(&PackHeader { epoch, id, lease }.encode());
         Ok(Self { id, epoch, key: ring.pack_key(epoch, &id)?, bytes, slots: Vec::new() })
     }
@@ -72,10 +69,10 @@ impl PackBuilder {
         self.slots.is_empty()
     }
 
-    /// The finished object.
-    pub(crate) fn finish(mut self) -> (PackId, Bytes) {
+    /// The finished object, in the buffer it was given.
+    pub(crate) fn finish(mut self) -> (PackId, Vec<u8>) {
         self.bytes.extend_from_slice(&encode_footer(&self.slots));
-        (self.id, Bytes::from(self.bytes))
+        (self.id, self.bytes)
     }
 }
 

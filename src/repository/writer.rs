@@ -17,6 +17,7 @@ use super::ids::{LeaseId, PointId};
 use super::leases::{Checkpoint, HeldLease};
 use super::points::ListedPoint;
 use super::recent::RecentChunks;
+use super::spare::SpareBuffers;
 use super::tree::{Basis, NodeCache, TreeBuilder, TreeReader};
 use super::upload::Uploader;
 use super::window::{CutChunk, CutWindow, WindowCutter};
@@ -74,6 +75,7 @@ pub struct PointFacts {
 #[derive(Debug)]
 struct PackStream {
     open: Option<PackBuilder>,
+    spare: SpareBuffers,
     stored_bytes: u64,
 }
 
@@ -120,11 +122,12 @@ impl Repository {
         let resumed = self.resume(&mut lease, volume, &basis, options.chunk_bytes)?;
         let chunks = options.size.div_ceil(options.chunk_bytes.into());
         let old = options.previous.as_ref().map(|point| self.tree_reader(point.point.tree, BUILD_CACHE_NODES));
+        let spare = SpareBuffers::default();
         Ok(PointWriter {
             lease,
             uploader: Uploader::new(&self.store, options.upload_threads)?,
-            data: PackStream { open: None, stored_bytes: 0 },
-            nodes: PackStream { open: None, stored_bytes: 0 },
+            data: PackStream { open: None, spare: spare.clone(), stored_bytes: 0 },
+            nodes: PackStream { open: None, spare, stored_bytes: 0 },
             builder: TreeBuilder::new(options.size, options.chunk_bytes),
             old,
             resumed,
@@ -410,7 +413,7 @@ impl PackStream {
                 &repository.ring,
                 repository.environment.entropy.as_ref(),
                 lease,
-                target + PACK_SLACK_BYTES,
+                self.spare.take(target + PACK_SLACK_BYTES),
             )?),
         };
         let before = pack.length();
@@ -423,7 +426,7 @@ impl PackStream {
         match self.open.take().filter(|pack| !pack.is_empty()) {
             Some(pack) => {
                 let (id, bytes) = pack.finish();
-                uploader.submit(names::pack(id), bytes)
+                uploader.submit(names::pack(id), self.spare.lend(bytes))
             }
             None => Ok(()),
         }

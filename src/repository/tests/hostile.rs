@@ -44,13 +44,13 @@ impl Scene {
     /// Seals frames into a pack and puts it.
     fn pack(&self, frames: &[(FrameKind, Codec, u32, Vec<u8>)]) -> Vec<FrameRef> {
         let entropy = self.repository.environment.entropy.as_ref();
-        let mut pack = PackBuilder::new(&self.repository.ring, entropy, LeaseId([0; 16]), 1 << 16).unwrap();
+        let mut pack = PackBuilder::new(&self.repository.ring, entropy, LeaseId([0; 16]), Vec::new()).unwrap();
         let seal = |(kind, codec, raw_length, bytes): &(FrameKind, Codec, u32, Vec<u8>)| {
             pack.add(&Payload { kind: *kind, codec: *codec, raw_length: *raw_length, bytes }).unwrap()
         };
         let refs = frames.iter().map(seal).collect();
         let (id, bytes) = pack.finish();
-        self.repository.store.put(&names::pack(id), bytes).unwrap();
+        self.repository.store.put(&names::pack(id), bytes.into()).unwrap();
         refs
     }
 

@@ -40,11 +40,11 @@ impl Workshop {
     fn store(&self, bytes: &[u8]) -> Result<FrameRef, RepositoryError> {
         self.stored.lock().unwrap().push(bytes[1]);
         let entropy = self.repository.environment.entropy.as_ref();
-        let mut pack = PackBuilder::new(&self.repository.ring, entropy, LeaseId([0; 16]), 0)?;
+        let mut pack = PackBuilder::new(&self.repository.ring, entropy, LeaseId([0; 16]), Vec::new())?;
         let raw_length = bytes.len() as u32;
         let frame = pack.add(&Payload { kind: FrameKind::Node, codec: Codec::None, raw_length, bytes })?;
         let (id, bytes) = pack.finish();
-        self.repository.store.put(&names::pack(id), bytes)?;
+        self.repository.store.put(&names::pack(id), bytes.into())?;
         Ok(frame)
     }
 
