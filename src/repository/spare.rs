@@ -69,7 +69,8 @@ mod tests {
         let second_reader = lent.clone();
         drop(lent);
         assert_eq!(&second_reader[..], b"pack");
-        assert_ne!(spare.take(10).as_ptr(), place, "a buffer that is still read was handed out");
+        let other = spare.take(10);
+        assert_ne!(other.as_ptr(), place, "a buffer that is still read was handed out");
         drop(second_reader);
         let again = spare.take(1000);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
