@@ -7,6 +7,7 @@
 //! pool is ever waiting.
 
 mod audit;
+mod omission;
 mod pipeline;
 mod plan;
 
@@ -44,6 +45,8 @@ pub struct BackupRequest {
     pub codec: Option<Codec>,
     /// What changed since the volume's newest point, if somebody claims to know.
     pub changed: Option<ChangeList>,
+    /// Bytes that belong to no file, and need not be read. Whoever says so has proven it for this very state of the source.
+    pub free: ExtentSet,
     /// How the claim is audited.
     pub audit: AuditPolicy,
     /// Store everything again, sharing nothing with earlier points.
@@ -101,7 +104,7 @@ pub fn backup(
         if let Some(wrong) = outcome.mismatch {
             progress.warn(&format!("{wrong} changed although the change list says it did not: reading the whole volume instead"));
             incident = Some(wrong);
-            plan = Plan::whole(reader.size());
+            plan = Plan::whole(request, reader.size(), chunk_bytes);
             writer.abandon()?;
             writer = repository.write_point(WriterOptions { whole: true, ..options })?;
         }
@@ -109,7 +112,7 @@ pub fn backup(
     }
     let resumed = writer.is_resumed();
     progress.begin("backing up", plan.bytes());
-    let pipeline = Pipeline { workers: request.workers.max(1), progress, cancel };
+    let pipeline = Pipeline { workers: request.workers.max(1), omitted: plan.omitted(), progress, cancel };
     let outcome = match pipeline.run(reader.as_mut(), plan.windows(WINDOW_BYTES.max(chunk_bytes.into())), &mut writer) {
         Ok(outcome) => outcome,
         Err(error) => return Err(give_up(writer, error)),
@@ -120,6 +123,7 @@ pub fn backup(
         change_source: change_source(request, previous.as_ref(), &plan, sampled),
         consistency: request.consistency,
         unreadable: outcome.unreadable.clone(),
+        omitted: plan.omitted().clone(),
         incident,
         read_bytes: outcome.read_bytes,
         duration_ms: u64::try_from((clock.monotonic().saturating_sub(started)).as_millis()).unwrap_or(u64::MAX),
@@ -201,9 +205,12 @@ fn findings(incident: Option<Extent>, outcome: &ReadOutcome) -> Vec<Finding> {
 }
 
 /// The ranges that a point must have read anew: what is not certain in the previous one, and what lies beyond its end.
+///
+/// What the previous point left out is uncertain whatever a change list says: a block can be written while it is still free, and
+/// become part of a file later without being written again.
 fn uncertain(previous: &ListedPoint, size: u64) -> ExtentSet {
     let tree = previous.point.tree;
-    let mut set = previous.point.unreadable.clone();
+    let mut set = previous.point.unreadable.union(&previous.point.omitted);
     if tree.size != size {
         let leaf = u64::from(tree.chunk_bytes) * FAN_OUT_U64;
         let end = tree.size.min(size);

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{default_workers, host_name};
-use crate::base::extent::Extent;
+use crate::base::extent::{Extent, ExtentSet};
 use crate::base::finding::Finding;
 use crate::base::io::{BulkRead, IoError};
 use crate::cli::context::Context;
@@ -94,6 +94,7 @@ fn request(context: &Context, settings: &Settings, source: &DeviceFile, changed:
         chunk_bytes: settings.chunk_bytes,
         codec: settings.codec,
         changed,
+        free: ExtentSet::new(),
         audit: settings.audit,
         full: settings.full,
         consistency: match source.mounted() {
