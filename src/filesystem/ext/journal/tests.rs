@@ -2,7 +2,7 @@
 
 mod cases;
 mod fast;
-mod hostile;
+mod image;
 mod logbook;
 mod random;
 mod real;
