@@ -8,6 +8,7 @@ pub mod guarded;
 pub mod lockstep;
 pub mod loop_device;
 pub mod manual_clock;
+pub mod model_filesystem;
 pub mod refusal;
 pub mod s3_server;
 pub mod seeded_entropy;
