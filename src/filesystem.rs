@@ -17,6 +17,7 @@ mod face;
 #[allow(dead_code, reason = "the readers that use it are not here yet")]
 mod fields;
 mod inode;
+mod layout;
 mod names;
 mod overlay;
 mod partition;
@@ -31,6 +32,7 @@ pub use detect::open;
 pub use error::{FilesystemError, Object};
 pub use face::{Entry, Filesystem, Identity, Kind, Segment, Source, Xattr};
 pub use inode::{FileKind, FileTime, Inode, InodeNumber};
+pub use layout::{Layout, is_data, map_stretches};
 pub use names::{MAX_NAME_BYTES, is_plain_name, printable};
 pub use overlay::{Overlaid, Overlay, Patch};
 pub use partition::partition;

@@ -1,7 +1,5 @@
 //! Names as bytes: which of them a directory may hold, and how they are shown without touching a terminal.
 
-use std::fmt::Write as _;
-
 /// The longest name of any Linux filesystem.
 pub const MAX_NAME_BYTES: usize = 255;
 
@@ -30,15 +28,13 @@ fn push_letter(out: &mut String, letter: char) {
         '\t' => out.push_str("\\t"),
         '\r' => out.push_str("\\r"),
         letter if letter.is_ascii_control() => push_byte(out, u8::try_from(letter).unwrap_or(b'?')),
-        // Writing to a string does not fail.
-        letter if letter.is_control() || is_invisible(letter) => drop(write!(out, "\\u{{{:x}}}", u32::from(letter))),
+        letter if letter.is_control() || is_invisible(letter) => out.push_str(&format!("\\u{{{:x}}}", u32::from(letter))),
         letter => out.push(letter),
     }
 }
 
 fn push_byte(out: &mut String, byte: u8) {
-    // Writing to a string does not fail.
-    drop(write!(out, "\\x{byte:02x}"));
+    out.push_str(&format!("\\x{byte:02x}"));
 }
 
 /// Letters without a shape that turn, join or hide what stands beside them.

@@ -24,6 +24,7 @@ mod tests;
 pub use archive::Archive;
 pub use directory::{DirectoryOptions, DirectoryTarget};
 pub use findings::{FileFinding, FileFindingKind, FileFindings};
+pub use refusal::is_out_of_reach;
 pub use stream::stream;
 
 use crate::base::cancel::Cancel;

@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Repository;
 use super::chunk_cache::ChunkCache;
 use super::chunks::{ChunkReader, chunk_extent};
 use super::error::RepositoryError;
@@ -15,7 +16,6 @@ use super::format::point::Tree;
 use super::keyring::Keyring;
 use super::points::ListedPoint;
 use super::tree::{NodeCache, TreeReader};
-use super::Repository;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::{IoError, ReadAt};
 use crate::store::Store;

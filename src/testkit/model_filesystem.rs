@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::{IoError, ReadAt};
 use crate::filesystem::{
-    Allocation, Entry, FileKind, Filesystem, FilesystemError, Identity, Inode, InodeNumber, Kind, Object, Segment, Source, View, Xattr,
+    Allocation, Entry, FileKind, Filesystem, FilesystemError, Identity, Inode, InodeNumber, Kind, Object, Segment, Source, View,
+    Xattr,
 };
 
 /// Content is kept in blocks of this length.

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io::{ErrorKind, Write};
 use std::mem;
 
+use super::Destination;
 use super::attributes::Attributes;
 use super::refusal::{Refusal, Remarks, system_error};
 use super::stream::{ZEROS, write_zeros};
 use super::tar_entry::{BLOCK_BYTES, EntryFacts, EntryKind};
-use super::Destination;
 use crate::base::extent::Extent;
 use crate::filesystem::{FileKind, Spot, printable};
 use crate::job::JobError;

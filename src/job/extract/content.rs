@@ -8,17 +8,13 @@ use std::thread;
 use super::refusal::{Refusal, unreadable};
 use crate::base::cancel::Cancel;
 use crate::base::extent::Extent;
-use crate::filesystem::{Filesystem, FilesystemError, Inode, Object, Segment, Source};
+use crate::filesystem::{Filesystem, FilesystemError, Inode, Object, Segment, Source, is_data, map_stretches};
 use crate::job::JobError;
 
 /// One read. Restores work in the same pieces.
 const PIECE_BYTES: u64 = 1 << 20;
 /// Pieces that a reader has before it. Its buffers are as many.
 const DEPTH: usize = 2;
-/// A map is asked for this much at first, and for twice as much after each stretch without data.
-const SHORT_STRETCH_BYTES: u64 = 4 << 20;
-/// A stretch of single blocks is a quarter of a million segments, which is as much as may be held.
-const LONG_STRETCH_BYTES: u64 = 1 << 30;
 /// What is missing is told to this precision: blocks are seldom smaller.
 const SMALLEST_BYTES: u64 = 4096;
 
@@ -98,22 +94,15 @@ impl Readers<'_> {
     }
 
     fn copy_stretches(&mut self, file: &Arc<Inode>, cancel: &Cancel, deliver: &mut Deliver<'_>) -> Result<(), Refusal> {
-        let (mut at, mut length) = (0, SHORT_STRETCH_BYTES);
-        while at < file.size {
+        map_stretches(self.filesystem, file, |stretch, segments| {
             if cancel.is_cancelled() {
                 return Err(Refusal::Stop(JobError::Cancelled));
             }
-            let stretch = Extent::between(at, at.saturating_add(length).min(file.size));
-            match self.filesystem.map(file, stretch) {
-                Ok(segments) => {
-                    let has_data = segments.iter().any(is_data);
-                    length = if has_data { SHORT_STRETCH_BYTES } else { (2 * length).min(LONG_STRETCH_BYTES) };
-                    self.copy_segments(file, segments, cancel, deliver)?;
-                }
-                Err(error) => self.report_lost(stretch, error, deliver)?,
+            match segments {
+                Ok(segments) => self.copy_segments(file, segments, cancel, deliver),
+                Err(error) => self.report_lost(stretch, error, deliver),
             }
-            at = stretch.end();
-        }
+        })?;
         self.drain(deliver, 0)
     }
 
@@ -203,13 +192,6 @@ impl Readers<'_> {
             }
         }
         Ok(())
-    }
-}
-
-fn is_data(segment: &Segment) -> bool {
-    match segment.source {
-        Source::Disk(_) | Source::Inline(_) => true,
-        Source::Hole | Source::Unwritten(_) => false,
     }
 }
 

@@ -15,11 +15,11 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, linkat, symlinkat, syncfs, unlinkat};
 
+use super::Destination;
 use super::attributes::Attributes;
 use super::refusal::Refusal::Here;
 use super::refusal::{Refusal, Remarks, system, system_error};
 use super::special::make_node;
-use super::Destination;
 use crate::base::extent::Extent;
 use crate::filesystem::{Spot, is_plain_name, printable};
 use crate::job::JobError;
@@ -199,9 +199,8 @@ impl Destination for DirectoryTarget {
             CString::new(parent).map_err(|_| Errno::EINVAL).and_then(|parent| open_directory(&self.root, &parent, OFlag::O_PATH))
         };
         let directory = found.map_err(|errno| system("find its first name", &spot.path(), errno))?;
-        let make = |top: &OwnedFd, made_as: &CString| {
-            linkat(&directory, first_name.as_c_str(), top, made_as.as_c_str(), AtFlags::empty())
-        };
+        let make =
+            |top: &OwnedFd, made_as: &CString| linkat(&directory, first_name.as_c_str(), top, made_as.as_c_str(), AtFlags::empty());
         self.make(spot, "make the hard link", make, |_, _| Remarks::default()).map(drop)
     }
 

@@ -85,7 +85,9 @@ fn words(error: &FilesystemError) -> String {
     }
 }
 
-fn is_out_of_reach(error: &FilesystemError) -> bool {
+/// True when the store beneath a recovery point fails, so that no other file can be had either.
+#[must_use]
+pub fn is_out_of_reach(error: &FilesystemError) -> bool {
     match error {
         FilesystemError::Io { source: IoError::Os { source, .. }, .. } => {
             source.get_ref().is_some_and(|inner| inner.is::<RepositoryError>())

@@ -9,8 +9,8 @@ use nix::sys::stat::{FchmodatFlags, SFlag, UtimensatFlags, fchmodat, makedev, mk
 use nix::unistd::{Gid, Uid, fchownat};
 use rustix::fs::{XattrFlags, lsetxattr};
 
-use super::directory::PRIVATE_FILE;
 use super::attributes::{Attributes, attribute, from_rustix, time};
+use super::directory::PRIVATE_FILE;
 use super::refusal::Remarks;
 use crate::filesystem::{FileKind, Xattr};
 

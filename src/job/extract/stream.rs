@@ -7,7 +7,7 @@ use super::refusal::{Refusal, system_error};
 use crate::base::cancel::Cancel;
 use crate::base::extent::Extent;
 use crate::base::io::IoError;
-use crate::filesystem::{FileKind, Filesystem, Inode, Object, FilesystemError};
+use crate::filesystem::{FileKind, Filesystem, FilesystemError, Inode, Object};
 use crate::job::JobError;
 
 /// Holes are written in pieces of this many zeros.
@@ -23,13 +23,17 @@ pub fn stream(
     cancel: &Cancel,
 ) -> Result<u64, JobError> {
     if file.kind != FileKind::Regular {
-        return Err(JobError::Refused("only the content of a regular file can be written out; 'icecore cp' takes anything".to_owned()));
+        return Err(JobError::Refused(
+            "only the content of a regular file can be written out; 'icecore cp' takes anything".to_owned(),
+        ));
     }
     let mut at = 0;
     let copied = with_readers(filesystem, workers, |readers| {
         let copied = readers.copy(file, cancel, &mut |extent, bytes| {
             let bytes = bytes.map_err(|reason| missing(file, extent, reason))?;
-            write_zeros(out, extent.offset.saturating_sub(at)).and_then(|()| out.write_all(bytes)).map_err(|error| refused(error))?;
+            write_zeros(out, extent.offset.saturating_sub(at))
+                .and_then(|()| out.write_all(bytes))
+                .map_err(|error| refused(error))?;
             at = extent.end();
             Ok(())
         });

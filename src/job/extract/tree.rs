@@ -161,7 +161,9 @@ impl<'a, 'r> TreeExtractor<'a, 'r> {
                     missing.insert(if missing.count() < MAX_MISSING { extent } else { Extent::between(extent.offset, inode.size) });
                     first_reason.get_or_insert(reason);
                 }
-                Err(reason) => return Err(Refusal::Here(format!("{extent} of it are missing: {reason}; --partial keeps the rest"))),
+                Err(reason) => {
+                    return Err(Refusal::Here(format!("{extent} of it are missing: {reason}; --partial keeps the rest")));
+                }
             }
             progress.step(Step { done_bytes: extent.length, new_bytes: 0 });
             Ok(())

@@ -91,7 +91,8 @@ fn only_what_is_asked_for_is_fetched_and_nothing_short_twice() {
     assert_eq!(reader.fetched_bytes(), 0, "opening a point costs nothing");
     reader.read_at(1_000_000, &mut [0; 100]).unwrap();
     let first = reader.fetched_bytes();
-    assert!((4096..200_000).contains(&first), "{first} bytes for 100");
+    // A frame of several chunks, and the leaves that lie beside the one that is wanted.
+    assert!((4096..400_000).contains(&first), "{first} bytes for 100");
     reader.read_at(1_000_200, &mut [0; 100]).unwrap();
     assert_eq!(reader.fetched_bytes(), first, "the chunk is at hand");
     reader.read_at(4 << 20, &mut vec![0; 1 << 20]).unwrap();
