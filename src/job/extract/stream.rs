@@ -31,9 +31,7 @@ pub fn stream(
     let copied = with_readers(filesystem, workers, |readers| {
         let copied = readers.copy(file, cancel, &mut |extent, bytes| {
             let bytes = bytes.map_err(|reason| missing(file, extent, reason))?;
-            write_zeros(out, extent.offset.saturating_sub(at))
-                .and_then(|()| out.write_all(bytes))
-                .map_err(|error| refused(error))?;
+            write_zeros(out, extent.offset.saturating_sub(at)).and_then(|()| out.write_all(bytes)).map_err(refused)?;
             at = extent.end();
             Ok(())
         });
