@@ -12,6 +12,7 @@
 mod allocation;
 mod cache;
 mod error;
+mod ext;
 mod face;
 #[allow(dead_code, reason = "the readers that use it are not here yet")]
 mod fields;
