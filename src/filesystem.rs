@@ -11,6 +11,7 @@
 
 mod allocation;
 mod cache;
+mod detect;
 mod error;
 mod ext;
 mod face;
@@ -18,12 +19,16 @@ mod face;
 mod fields;
 mod inode;
 mod overlay;
+mod partition;
 mod view;
 
 pub use allocation::{Allocation, Doubt};
 pub use cache::{Cached, METADATA_CACHE_BYTES};
+pub use detect::open;
 pub use error::{FilesystemError, Object};
+pub use ext::Ext;
 pub use face::{Entry, Filesystem, Identity, Kind, Segment, Source, Xattr};
 pub use inode::{FileKind, FileTime, Inode, InodeNumber};
 pub use overlay::{Overlaid, Overlay, Patch};
+pub use partition::{Partition, partition, partitions};
 pub use view::View;
