@@ -71,7 +71,7 @@ impl Place {
             Named::Device(path) => self.open_device(path)?,
         };
         let source = match self.partition {
-            Some(number) => filesystem::partition(source, number).map_err(JobError::from)?,
+            Some(number) => filesystem::partition(&source, number).map_err(JobError::from)?,
             None => source,
         };
         let filesystem = filesystem::open(source).map_err(JobError::from)?;
