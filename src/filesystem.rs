@@ -34,7 +34,7 @@ pub use error::{FilesystemError, Object};
 pub use ext::Ext;
 pub use face::{Entry, Filesystem, Identity, Kind, Segment, Source, Xattr};
 pub use inode::{FileKind, FileTime, Inode, InodeNumber};
-pub use layout::{Layout, is_data, map_stretches};
+pub use layout::{Layout, is_data, map_stretches, written_bytes};
 pub use names::{MAX_NAME_BYTES, is_plain_name, printable};
 pub use overlay::{Overlaid, Overlay, Patch};
 pub use partition::{Partition, partition, partitions};

@@ -3,7 +3,7 @@
 use super::error::FilesystemError;
 use super::face::{Filesystem, Segment, Source};
 use super::inode::Inode;
-use crate::base::extent::Extent;
+use crate::base::extent::{Extent, ExtentSet};
 
 /// A map is asked for this much at first, and for twice as much after each stretch without data.
 const SHORT_STRETCH_BYTES: u64 = 4 << 20;
@@ -34,6 +34,28 @@ pub fn is_data(segment: &Segment) -> bool {
     match segment.source {
         Source::Disk(_) | Source::Inline(_) => true,
         Source::Hole | Source::Unwritten(_) => false,
+    }
+}
+
+/// The bytes of a file that were written, grown to multiples of `granule`; nothing when they lie in more than `limit` pieces.
+pub fn written_bytes(
+    filesystem: &dyn Filesystem,
+    file: &Inode,
+    granule: u64,
+    limit: usize,
+) -> Result<Option<ExtentSet>, FilesystemError> {
+    let whole = Extent::new(0, file.size);
+    let mut written = ExtentSet::new();
+    let mapped = map_stretches(filesystem, file, |_, segments| {
+        for segment in segments.map_err(Some)?.iter().filter(|segment| is_data(segment)) {
+            written.insert(segment.extent.align_outward(granule).intersect(&whole));
+        }
+        if written.count() > limit { Err(None) } else { Ok(()) }
+    });
+    match mapped {
+        Ok(()) => Ok(Some(written)),
+        Err(None) => Ok(None),
+        Err(Some(error)) => Err(error),
     }
 }
 

@@ -28,7 +28,7 @@ pub use refusal::is_out_of_reach;
 pub use stream::stream;
 
 use crate::base::cancel::Cancel;
-use crate::base::extent::Extent;
+use crate::base::extent::{Extent, ExtentSet};
 use crate::base::progress::Progress;
 use crate::filesystem::{Filesystem, Inode, Spot, walk};
 use crate::job::JobError;
@@ -71,12 +71,23 @@ pub struct ExtractReport {
 
 /// Where files go. A refusal concerns the one file, unless it says stop.
 pub trait Destination {
+    /// True if [`Self::begin`] must know beforehand where a file has data.
+    fn asks_for_written(&self) -> bool {
+        false
+    }
     /// A directory, before what is in it.
     fn enter(&mut self, spot: &Spot<'_>, attributes: &Attributes) -> Result<Remarks, Refusal>;
     /// The innermost directory, after what is in it.
     fn leave(&mut self) -> Result<Remarks, Refusal>;
     /// A file begins. Then come [`Self::write`] in ascending order, and one of the two ends.
-    fn begin(&mut self, spot: &Spot<'_>, attributes: &Attributes, size: u64) -> Result<Remarks, Refusal>;
+    /// `written` is where it has data, if that was asked for and is known.
+    fn begin(
+        &mut self,
+        spot: &Spot<'_>,
+        attributes: &Attributes,
+        size: u64,
+        written: Option<ExtentSet>,
+    ) -> Result<Remarks, Refusal>;
     /// The bytes of `extent` of the file. What lies between two writes is a hole.
     fn write(&mut self, extent: Extent, bytes: &[u8]) -> Result<(), Refusal>;
     /// The file is complete.

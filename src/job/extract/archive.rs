@@ -9,13 +9,17 @@ use super::attributes::Attributes;
 use super::refusal::{Refusal, Remarks, system_error};
 use super::stream::{ZEROS, write_zeros};
 use super::tar_entry::{BLOCK_BYTES, EntryFacts, EntryKind};
-use crate::base::extent::Extent;
+use crate::base::extent::{Extent, ExtentSet};
 use crate::filesystem::{FileKind, Spot, printable};
 use crate::job::JobError;
 
 /// A file up to this long is written once it is known to be whole, so that a bad one is left out like any other. Of a longer one the
 /// beginning is gone by then.
 const HELD_BYTES: usize = 4 << 20;
+/// Less is not worth a list.
+const WORTHWHILE_BYTES: u64 = 64 << 10;
+/// What a reader that knows no holes calls such a file; it gets the list and the pieces.
+const SPARSE_NAME: &[u8] = b"GNUSparseFile.0/file";
 /// An archive ends with two empty blocks; by habit it is filled up to twenty.
 const RECORD_BYTES: u64 = 20 * BLOCK_BYTES as u64;
 
@@ -37,6 +41,8 @@ struct OpenEntry {
     start: u64,
     /// A part of it was written already.
     is_out: bool,
+    /// The bytes that the archive holds.
+    written: ExtentSet,
 }
 
 impl fmt::Debug for Archive<'_> {
@@ -52,20 +58,49 @@ impl<'a> Archive<'a> {
         Self { out, length: 0, held: Vec::new(), file: None }
     }
 
-    fn header(&mut self, facts: &EntryFacts<'_>, attributes: &Attributes) -> Remarks {
+    fn header(&mut self, facts: &EntryFacts<'_>, attributes: &Attributes, more: Vec<(Vec<u8>, Vec<u8>)>) -> Remarks {
         let mut remarks = Remarks::default();
-        let mut records = Vec::new();
+        let mut records = more;
         for xattr in &attributes.xattrs {
             if xattr.name.contains(&b'=') {
                 remarks.altered.push(format!("its attribute {}: an archive cannot hold this name", printable(&xattr.name)));
             } else {
-                records.push(([b"SCHILY.xattr.", xattr.name.as_slice()].concat(), xattr.value.as_slice()));
+                records.push(([b"SCHILY.xattr.", xattr.name.as_slice()].concat(), xattr.value.clone()));
             }
         }
         let encoded = facts.encode(&records);
         self.length += encoded.len() as u64;
         self.held.extend_from_slice(&encoded);
         remarks
+    }
+
+    /// A file with holes, as GNU tar 1.0 writes them: its name and size in records, and a list of its pieces before their bytes.
+    fn sparse_header(&mut self, path: &[u8], attributes: &Attributes, size: u64, written: &ExtentSet) -> Remarks {
+        let pieces = written.as_slice().iter().flat_map(|piece| [piece.offset, piece.length]);
+        // A hole at the end is told by an empty piece behind it.
+        let ends_in_hole = written.as_slice().last().is_none_or(|last| last.end() < size);
+        let end = ends_in_hole.then_some([size, 0]).into_iter().flatten();
+        let count = written.count() as u64 + u64::from(ends_in_hole);
+        let lines = [count].into_iter().chain(pieces).chain(end);
+        let mut list: Vec<u8> = lines.flat_map(|number| format!("{number}\n").into_bytes()).collect();
+        list.resize(list.len().next_multiple_of(BLOCK_BYTES), 0);
+        let record = |key: &str, value: &[u8]| (format!("GNU.sparse.{key}").into_bytes(), value.to_vec());
+        let size = size.to_string();
+        let records = [("major", &b"1"[..]), ("minor", b"0"), ("name", path), ("realsize", size.as_bytes())];
+        let records = records.map(|(key, value)| record(key, value)).to_vec();
+        let stored = list.len() as u64 + written.bytes();
+        let remarks = self.header(&EntryFacts { size: stored, ..facts(SPARSE_NAME, attributes) }, attributes, records);
+        self.length += list.len() as u64;
+        self.held.extend_from_slice(&list);
+        remarks
+    }
+
+    /// Puts zeros for what is missing up to `offset` of the file, holes excepted.
+    fn skip_to(&mut self, offset: u64) -> Result<(), Refusal> {
+        let Some(file) = &self.file else { return Err(Refusal::Here("no file is open".to_owned())) };
+        let skipped = Extent::between(file.at, offset);
+        let zeros = file.written.intersection(&skipped.into()).bytes();
+        self.push_zeros(zeros)
     }
 
     /// Takes content, and lets it out once it is more than is held.
@@ -105,7 +140,7 @@ impl<'a> Archive<'a> {
             path = if path.is_empty() { b"./".to_vec() } else { [&path, &b"/"[..]].concat() };
         }
         let facts = EntryFacts { kind, target, ..facts(&path, attributes) };
-        let remarks = self.header(&facts, attributes);
+        let remarks = self.header(&facts, attributes, Vec::new());
         if self.held.len() > HELD_BYTES { self.let_out().map(|()| remarks) } else { Ok(remarks) }
     }
 }
@@ -119,27 +154,41 @@ impl Destination for Archive<'_> {
         Ok(Remarks::default())
     }
 
-    fn begin(&mut self, spot: &Spot<'_>, attributes: &Attributes, size: u64) -> Result<Remarks, Refusal> {
+    fn asks_for_written(&self) -> bool {
+        true
+    }
+
+    fn begin(
+        &mut self,
+        spot: &Spot<'_>,
+        attributes: &Attributes,
+        size: u64,
+        written: Option<ExtentSet>,
+    ) -> Result<Remarks, Refusal> {
         // What is held belongs to entries that are complete.
         self.let_out()?;
-        let start = self.length;
-        let path = spot.path();
-        let remarks = self.header(&EntryFacts { size, ..facts(&path, attributes) }, attributes);
-        self.file = Some(OpenEntry { size, at: 0, start, is_out: false });
+        let (start, path) = (self.length, spot.path());
+        let whole = ExtentSet::whole(size);
+        let written = written.filter(|written| whole.bytes() - written.bytes() >= WORTHWHILE_BYTES);
+        let remarks = match &written {
+            Some(written) => self.sparse_header(&path, attributes, size, written),
+            None => self.header(&EntryFacts { size, ..facts(&path, attributes) }, attributes, Vec::new()),
+        };
+        self.file = Some(OpenEntry { size, at: 0, start, is_out: false, written: written.unwrap_or(whole) });
         Ok(remarks)
     }
 
     fn write(&mut self, extent: Extent, bytes: &[u8]) -> Result<(), Refusal> {
-        let Some(file) = &mut self.file else { return Err(Refusal::Here("no file is open".to_owned())) };
-        let gap = extent.offset.saturating_sub(file.at);
-        file.at = extent.end();
-        self.push_zeros(gap)?;
+        self.skip_to(extent.offset)?;
+        if let Some(file) = &mut self.file {
+            file.at = extent.end();
+        }
         self.push(bytes)
     }
 
     fn end(&mut self, _spot: &Spot<'_>, _attributes: &Attributes) -> Result<Remarks, Refusal> {
-        let rest = self.file.as_ref().map_or(0, |file| file.size.saturating_sub(file.at));
-        self.push_zeros(rest)?;
+        let size = self.file.as_ref().map_or(0, |file| file.size);
+        self.skip_to(size)?;
         self.push_zeros(self.length.next_multiple_of(BLOCK_BYTES as u64) - self.length)?;
         self.file = None;
         Ok(Remarks::default())

@@ -20,7 +20,7 @@ use super::attributes::Attributes;
 use super::refusal::Refusal::Here;
 use super::refusal::{Refusal, Remarks, system, system_error};
 use super::special::make_node;
-use crate::base::extent::Extent;
+use crate::base::extent::{Extent, ExtentSet};
 use crate::filesystem::{Spot, is_plain_name, printable};
 use crate::job::JobError;
 
@@ -157,7 +157,13 @@ impl Destination for DirectoryTarget {
         Ok(attributes.map_or_else(Remarks::default, |attributes| attributes.apply(&directory, self.owners)))
     }
 
-    fn begin(&mut self, spot: &Spot<'_>, _attributes: &Attributes, size: u64) -> Result<Remarks, Refusal> {
+    fn begin(
+        &mut self,
+        spot: &Spot<'_>,
+        _attributes: &Attributes,
+        size: u64,
+        _written: Option<ExtentSet>,
+    ) -> Result<Remarks, Refusal> {
         let made_as = self.make_as(&checked(spot.name)?)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let how = OpenHow::new().flags(flags).mode(PRIVATE_FILE).resolve(beneath());

@@ -61,7 +61,7 @@ pub(super) struct EntryFacts<'a> {
 
 impl EntryFacts<'_> {
     /// The header, after a pax header where one is needed. `more` are further pax records.
-    pub(super) fn encode(&self, more: &[(Vec<u8>, &[u8])]) -> Vec<u8> {
+    pub(super) fn encode(&self, more: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
         let mut records = Vec::new();
         self.push_records(&mut records);
         more.iter().for_each(|(key, value)| push_record(&mut records, key, value));

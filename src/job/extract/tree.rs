@@ -12,12 +12,16 @@ use super::{Destination, ExtractOptions, ExtractReport};
 use crate::base::cancel::Cancel;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::progress::{Progress, Step};
-use crate::filesystem::{FileKind, Filesystem, Inode, InodeNumber, Loss, Spot, TreeVisitor};
+use crate::filesystem::{FileKind, Filesystem, Inode, InodeNumber, Loss, Spot, TreeVisitor, written_bytes};
 use crate::job::JobError;
 
 /// Paths of files with several names that are remembered for further ones. Beyond this, a further name becomes a file of its own, and
 /// that is said.
 const MAX_LINK_BYTES: usize = 64 << 20;
+/// An archive names holes in a list that readers hold in memory. Files of more pieces have zeros instead.
+const MAX_PIECES: usize = 4096;
+/// What readers of such lists expect pieces to be a multiple of.
+const GRANULE_BYTES: u64 = 4096;
 /// Missing ranges of one file that are listed; the last one stands for the rest.
 const MAX_MISSING: usize = 10_000;
 
@@ -129,7 +133,8 @@ impl<'a, 'r> TreeExtractor<'a, 'r> {
         if inode.links > 1 && self.linked(spot, inode, attributes)? {
             return Ok(());
         }
-        let remarks = self.destination.begin(spot, attributes, inode.size)?;
+        let written = if self.destination.asks_for_written() { self.written(inode)? } else { None };
+        let remarks = self.destination.begin(spot, attributes, inode.size, written)?;
         self.remark(&spot.path(), remarks);
         let missing = match self.content(inode) {
             Ok(missing) => missing,
@@ -144,6 +149,15 @@ impl<'a, 'r> TreeExtractor<'a, 'r> {
             self.remember(inode, spot.path());
         }
         Ok(())
+    }
+
+    /// Where a file has data. A map that is damaged is found again while the file is copied.
+    fn written(&self, inode: &Inode) -> Result<Option<ExtentSet>, Refusal> {
+        match written_bytes(self.filesystem, inode, GRANULE_BYTES, MAX_PIECES).map_err(unreadable) {
+            Ok(written) => Ok(written),
+            Err(stop @ Refusal::Stop(_)) => Err(stop),
+            Err(Refusal::Here(_) | Refusal::Withheld(_)) => Ok(None),
+        }
     }
 
     /// Writes all there is, and says what is missing.

@@ -127,3 +127,30 @@ fn unpacking_over_a_link_is_the_business_of_whoever_unpacks_but_names_are_plain(
     assert_eq!(fs::read(scene.folder.path().join("outside")).unwrap(), b"untouched");
     assert!(!bytes.windows(2).any(|pair| pair == b".."));
 }
+
+#[test]
+fn holes_stay_holes_wherever_they_lie_and_cost_nothing() {
+    for shape in ["", "d", "h", "hd", "dh", "hdhdh", "dhi", "dhdp"] {
+        let mut model = ModelFilesystem::new();
+        let file = model.file(model.root_number(), &[b'n'; 120], b"");
+        for part in shape.bytes() {
+            match part {
+                b'd' => model.append(file, &vec![5; 70_000]),
+                b'h' => model.push_segment(file, (64 << 20) + 4096, Source::Hole),
+                b'i' => model.append(file, b"an odd end"),
+                _ => model.lose(file, Extent::new(4096, 8192)),
+            }
+        }
+        let (bytes, report) = archive(&model, ExtractOptions { partial: true, ..PLAIN });
+        assert_eq!(report.unwrap().files, 1);
+        assert!(bytes.len() < 1 << 20, "{shape}: {} bytes", bytes.len());
+        let scene = Scene::new();
+        unpack(&scene, &bytes, &[]);
+        let unpacked = scene.at(&"n".repeat(120));
+        let wanted = Scene::new();
+        wanted.extract(&model, ExtractOptions { partial: true, ..PLAIN }, false).unwrap();
+        let compared = Command::new("cmp").arg(&unpacked).arg(wanted.at(&"n".repeat(120))).output().unwrap();
+        assert!(compared.status.success(), "{shape}: {compared:?}");
+        assert!(fs::metadata(unpacked).unwrap().blocks() * 512 < 1 << 20, "{shape}");
+    }
+}

@@ -39,7 +39,7 @@ fn the_target_itself_refuses_such_names_from_whoever_asks() {
         let mut target = DirectoryTarget::open(&scene.target(), DirectoryOptions { force: true }).unwrap();
         let spot = Spot { directory: b"", name };
         assert!(target.enter(&spot, &attributes).is_err());
-        assert!(target.begin(&spot, &attributes, 1).is_err());
+        assert!(target.begin(&spot, &attributes, 1, None).is_err());
         assert!(target.symlink(&spot, &attributes, b"x").is_err());
         assert!(target.special(&spot, &attributes).is_err());
         assert!(target.link(&spot, &attributes, b"x").is_err());
