@@ -11,19 +11,33 @@
 
 mod allocation;
 mod cache;
+mod detect;
 mod error;
 mod ext;
 mod face;
 #[allow(dead_code, reason = "the readers that use it are not here yet")]
 mod fields;
 mod inode;
+mod layout;
+mod names;
 mod overlay;
+mod partition;
+mod path;
+mod seen;
 mod view;
+mod walk;
 
 pub use allocation::{Allocation, Doubt};
 pub use cache::{Cached, METADATA_CACHE_BYTES};
+pub use detect::open;
 pub use error::{FilesystemError, Object};
+pub use ext::Ext;
 pub use face::{Entry, Filesystem, Identity, Kind, Segment, Source, Xattr};
 pub use inode::{FileKind, FileTime, Inode, InodeNumber};
+pub use layout::{Layout, is_data, map_stretches, written_bytes};
+pub use names::{MAX_NAME_BYTES, is_plain_name, printable};
 pub use overlay::{Overlaid, Overlay, Patch};
+pub use partition::{Partition, partition, partitions};
+pub use path::{Links, resolve};
 pub use view::View;
+pub use walk::{Loss, MAX_DEPTH, Spot, TreeVisitor, walk};

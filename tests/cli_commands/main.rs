@@ -11,6 +11,7 @@
 mod changes;
 mod damage;
 mod devices;
+mod files;
 mod help;
 mod json;
 mod keys;
@@ -19,5 +20,6 @@ mod refusals;
 mod round_trip;
 mod stopping;
 mod terminal;
+mod tree_facts;
 mod upkeep;
 mod world;

@@ -91,6 +91,11 @@ impl FastCommits {
         self.created.contains(&inode)
     }
 
+    /// Every inode of which the bytes, the map or the names changed; one that changed in two ways comes twice.
+    pub(in crate::filesystem) fn touched(&self) -> impl Iterator<Item = u64> + '_ {
+        self.inodes.keys().chain(self.ranges.keys()).chain(self.names.keys()).copied()
+    }
+
     /// True when there is nothing.
     pub(in crate::filesystem) fn is_empty(&self) -> bool {
         self.inodes.is_empty() && self.ranges.is_empty() && self.names.is_empty()
