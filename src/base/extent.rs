@@ -135,8 +135,14 @@ impl ExtentSet {
     /// True when the set and `extent` share a byte.
     #[must_use]
     pub fn intersects(&self, extent: &Extent) -> bool {
+        self.first_within(extent).is_some()
+    }
+
+    /// The first bytes that the set and `extent` share.
+    #[must_use]
+    pub fn first_within(&self, extent: &Extent) -> Option<Extent> {
         let first = self.extents.partition_point(|e| e.end() <= extent.offset);
-        self.extents.get(first).is_some_and(|e| !e.intersect(extent).is_empty())
+        self.extents.get(first).map(|e| e.intersect(extent)).filter(|both| !both.is_empty())
     }
 
     /// Adds a range. Appending in ascending order is cheap; anywhere else costs a shift.
@@ -299,6 +305,8 @@ mod tests {
             assert_canonical(&grown);
             prop_assert_eq!(&grown, &collected);
             prop_assert_eq!(grown.contains(at), model(&grown)[at as usize]);
+            let rest = Extent::between(at, UNIVERSE);
+            prop_assert_eq!(grown.first_within(&rest), grown.intersection(&rest.into()).as_slice().first().copied());
         }
 
         #[test]

@@ -7,11 +7,13 @@
 //! pool is ever waiting.
 
 mod audit;
+mod free;
 mod omission;
 mod pipeline;
 mod plan;
 
 pub use audit::{AuditPolicy, audit_sample_chunks};
+pub use free::{FreeSpace, free_space};
 pub use plan::ChangeList;
 
 use crate::base::cancel::Cancel;

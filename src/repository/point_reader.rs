@@ -35,6 +35,7 @@ const RUN_BYTES: u64 = 4 << 20;
 pub struct PointReader {
     tree: Tree,
     lost_at_source: ExtentSet,
+    omitted: ExtentSet,
     store: Arc<Counting>,
     ring: Arc<Keyring>,
     nodes: Mutex<TreeReader>,
@@ -54,6 +55,7 @@ impl Repository {
         PointReader {
             tree,
             lost_at_source: point.point.unreadable.clone(),
+            omitted: point.point.omitted.clone(),
             store,
             ring,
             nodes: Mutex::new(nodes),
@@ -72,6 +74,16 @@ impl PointReader {
     #[must_use]
     pub fn fetched_bytes(&self) -> u64 {
         self.store.read_bytes()
+    }
+
+    fn refuse_gaps(&self, extent: &Extent) -> Result<(), IoError> {
+        if let Some(lost) = self.lost_at_source.first_within(extent) {
+            return Err(lost_at_source(lost));
+        }
+        match self.omitted.first_within(extent) {
+            Some(extent) => Err(IoError::Missing { extent, reason: OMITTED.to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// Reads up to [`RUN_BYTES`].
@@ -161,9 +173,7 @@ impl ReadAt for PointReader {
         if offset.checked_add(extent.length).is_none_or(|end| end > size) {
             return Err(IoError::OutOfRange { extent, size });
         }
-        if let Some(lost) = self.lost_at_source.intersection(&extent.into()).as_slice().first() {
-            return Err(lost_at_source(*lost));
-        }
+        self.refuse_gaps(&extent)?;
         let mut rest = out;
         for run in extent.cut(RUN_BYTES) {
             let (now, later) = rest.split_at_mut(to_index(run.length).min(rest.len()));
@@ -173,6 +183,8 @@ impl ReadAt for PointReader {
         Ok(())
     }
 }
+
+const OMITTED: &str = "no file used it when the point was taken, so it was left out";
 
 fn lost_at_source(extent: Extent) -> IoError {
     IoError::Missing { extent, reason: "the source could not be read there when the point was taken".to_owned() }

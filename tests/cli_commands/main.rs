@@ -8,6 +8,7 @@
     reason = "tests and their helpers fail by panicking, say why they skip, and have no readers of documentation"
 )]
 
+mod allocated;
 mod changes;
 mod damage;
 mod devices;
