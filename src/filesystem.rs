@@ -13,11 +13,12 @@ mod allocation;
 mod cache;
 mod error;
 mod face;
-#[allow(dead_code, reason = "the readers that use it are not here yet")]
+#[allow(dead_code, reason = "the readers that use it are not all here yet")]
 mod fields;
 mod inode;
 mod overlay;
 mod view;
+mod xfs;
 
 pub use allocation::{Allocation, Doubt};
 pub use cache::{Cached, METADATA_CACHE_BYTES};
@@ -26,3 +27,4 @@ pub use face::{Entry, Filesystem, Identity, Kind, Segment, Source, Xattr};
 pub use inode::{FileKind, FileTime, Inode, InodeNumber};
 pub use overlay::{Overlaid, Overlay, Patch};
 pub use view::View;
+pub use xfs::Xfs;
