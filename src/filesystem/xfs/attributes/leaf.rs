@@ -73,7 +73,7 @@ fn first_leaf(fork: &Fork<'_>, layout: &Layout) -> Result<u64, FilesystemError> 
         }
         let fields = Fields::new(&block.bytes, fork.object(), block.at);
         let (count, level) = (fields.be16(layout.count)?, fields.be16(layout.count + 2)?);
-        let falls = above.map_or(level <= MOST_LEVELS, |above: u16| level + 1 == above);
+        let falls = above.map_or(level <= MOST_LEVELS, |above: u16| level.checked_add(1) == Some(above));
         if !falls || level == 0 || count == 0 {
             return Err(fields.corrupt(format!("a node of level {level} with {count} children")));
         }
