@@ -58,6 +58,8 @@ pub(in crate::filesystem) struct Replay {
     pub overlay: Overlay,
     /// Transactions applied.
     pub transactions: u64,
+    /// Buffers, inodes and chunks of inodes changed by them.
+    pub changes: u64,
     /// Why not everything could be applied.
     pub incomplete: Option<String>,
     /// Inodes whose mapping was in the middle of a change.
@@ -72,5 +74,12 @@ pub(in crate::filesystem) fn replay(
     _place: &LogPlace,
     _facts: &LogFacts,
 ) -> Result<Replay, FilesystemError> {
-    Ok(Replay { overlay: Overlay::new(512), transactions: 0, incomplete: None, uncertain: BTreeSet::new(), clean: true })
+    Ok(Replay {
+        overlay: Overlay::new(512),
+        transactions: 0,
+        changes: 0,
+        incomplete: None,
+        uncertain: BTreeSet::new(),
+        clean: true,
+    })
 }

@@ -29,14 +29,13 @@ pub(super) fn replay(source: &Arc<dyn ReadAt>, superblock: &Superblock) -> Resul
         return Ok(stale(format!("the log uses unknown features {unknown:#x}")));
     }
     let replay = log::replay(source, place, &superblock.log_facts())?;
-    let changes = u64::try_from(replay.overlay.count()).unwrap_or(u64::MAX);
     let view = match replay.incomplete {
         Some(reason) => View::Stale { reason },
         None if superblock.features.needs_repair => {
             View::Stale { reason: "the superblock asks for xfs_repair (needsrepair)".to_owned() }
         }
         None if replay.clean => View::Clean,
-        None => View::Replayed { transactions: replay.transactions, changes },
+        None => View::Replayed { transactions: replay.transactions, changes: replay.changes },
     };
     Ok(Recovered { overlay: replay.overlay, view, uncertain: replay.uncertain })
 }
