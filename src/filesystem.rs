@@ -15,7 +15,6 @@ mod detect;
 mod error;
 mod ext;
 mod face;
-#[allow(dead_code, reason = "the readers that use it are not here yet")]
 mod fields;
 mod inode;
 mod layout;
@@ -26,6 +25,7 @@ mod path;
 mod seen;
 mod view;
 mod walk;
+mod xfs;
 
 pub use allocation::{Allocation, Doubt};
 pub use cache::{Cached, METADATA_CACHE_BYTES};
@@ -41,3 +41,4 @@ pub use partition::{Partition, partition, partitions};
 pub use path::{Links, resolve};
 pub use view::View;
 pub use walk::{Loss, MAX_DEPTH, Spot, TreeVisitor, walk};
+pub use xfs::Xfs;
