@@ -3,6 +3,7 @@
 pub mod album;
 pub mod cache;
 pub mod contents;
+pub mod crash_image;
 pub mod dice;
 pub mod guarded;
 pub mod lockstep;
