@@ -18,6 +18,7 @@ mod fields;
 mod inode;
 mod overlay;
 mod view;
+mod xfs;
 
 pub use allocation::{Allocation, Doubt};
 pub use cache::{Cached, METADATA_CACHE_BYTES};
