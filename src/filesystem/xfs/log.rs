@@ -23,11 +23,17 @@ mod bench;
 mod buffer;
 mod cancel;
 mod core;
+#[cfg(test)]
+mod crash_tests;
 mod create;
 mod fork;
 mod head;
 mod header;
+#[cfg(test)]
+mod hostile_tests;
 mod inode;
+#[cfg(test)]
+mod inode_tests;
 mod intent;
 mod item;
 mod live;
@@ -40,6 +46,8 @@ mod ring;
 mod stamp;
 mod state;
 mod target;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use apply::Applier;

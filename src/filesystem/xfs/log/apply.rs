@@ -2,12 +2,12 @@
 
 use super::buffer::{self, Format};
 use super::cancel::Cancelled;
+use super::create;
 use super::inode::{self, Outcome};
 use super::intent::Intents;
 use super::item::{Item, Kind};
 use super::state::State;
 use super::transaction::{Moment, Transaction};
-use super::create;
 use crate::filesystem::error::{FilesystemError, Object};
 
 /// When an item's turn comes. Inodes need the chunk that they are in; the links of deleted inodes are put into inodes that say they

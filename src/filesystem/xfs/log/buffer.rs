@@ -108,12 +108,7 @@ impl Format {
 }
 
 /// Applies the changes of a buffer, unless what lies there is as new. True when it did.
-pub(super) fn replay(
-    item: &Item,
-    format: &Format,
-    moment: Moment,
-    state: &mut State,
-) -> Result<bool, FilesystemError> {
+pub(super) fn replay(item: &Item, format: &Format, moment: Moment, state: &mut State) -> Result<bool, FilesystemError> {
     let place = place_of(format.buffer, moment.byte)?;
     let mut bytes = state.target.read(place, usize::try_from(format.buffer.blocks * BLOCK_BYTES).unwrap_or(0))?;
     let crc = state.facts.crc;

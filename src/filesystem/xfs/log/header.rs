@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_header_has_a_block_for_each_32_kib_of_its_buffer() {
-        for (version, size, blocks) in [(1, 256 << 10, 1), (2, 16 << 10, 1), (2, 32 << 10, 1), (2, 33 << 10, 2), (2, 256 << 10, 8)] {
+        for (version, size, blocks) in [(1, 256 << 10, 1), (2, 16 << 10, 1), (2, 32 << 10, 1), (2, 33 << 10, 2), (2, 256 << 10, 8)]
+        {
             assert_eq!(header(version, 512, size, 9).unwrap().blocks(), blocks, "version {version}, {size}");
         }
     }
