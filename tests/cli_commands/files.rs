@@ -1,7 +1,7 @@
 //! Files out of points, images and devices, held against the kernel's mount of the same volume.
 
 use std::fs;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -102,7 +102,7 @@ fn listings_show_every_path_and_nothing_that_a_terminal_obeys() {
         fs::create_dir(mount.join("etc")).unwrap();
         fs::write(mount.join("etc/hosts"), "localhost").unwrap();
         fs::write(mount.join("etc/\u{1b}[2J\nred"), "").unwrap();
-        std::os::unix::fs::symlink("/etc/hosts", mount.join("etc/link")).unwrap();
+        symlink("/etc/hosts", mount.join("etc/link")).unwrap();
     });
     let Some(image) = filled else { return };
     let world = World::new();

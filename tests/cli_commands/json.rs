@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{XattrFlags, lsetxattr};
 use serde_json::Value;
 
 use crate::files::ext4;
@@ -156,7 +157,7 @@ fn file_outputs() -> Option<Vec<Value>> {
 }
 
 fn xattr(path: &Path) {
-    rustix::fs::lsetxattr(path, "user.note", b"x", rustix::fs::XattrFlags::empty()).unwrap();
+    lsetxattr(path, "user.note", b"x", XattrFlags::empty()).unwrap();
 }
 
 #[test]

@@ -6,6 +6,10 @@ use std::process::Command;
 
 use super::*;
 use crate::filesystem::{FileKind, FileTime, Source};
+use nix::libc;
+use nix::unistd::geteuid;
+use rustix::fs::lgetxattr;
+use std::io;
 
 fn archive(model: &ModelFilesystem, options: ExtractOptions) -> (Vec<u8>, Result<ExtractReport, JobError>) {
     let mut out = Vec::new();
@@ -61,13 +65,13 @@ fn an_archive_unpacks_to_the_tree_that_was_put_in() {
     let facts = fs::metadata(&path).unwrap();
     assert_eq!((facts.mode() & 0o7777, facts.mtime(), facts.mtime_nsec()), (0o640, -1000, 250_000_000));
     assert_eq!(facts.ino(), fs::metadata(scene.at("second")).unwrap().ino());
-    if nix::unistd::geteuid().is_root() {
+    if geteuid().is_root() {
         assert_eq!((facts.uid(), facts.gid()), (1234, 4_000_000_000));
     }
     assert_eq!(fs::read_link(scene.at("link")).unwrap().as_os_str().len(), 300);
     assert!(fs::symlink_metadata(scene.at("pipe")).unwrap().file_type().is_fifo());
     let mut value = [0; 64];
-    let length = rustix::fs::lgetxattr(&path, "user.note", &mut value[..]).unwrap();
+    let length = lgetxattr(&path, "user.note", &mut value[..]).unwrap();
     assert_eq!(&value[..length], b"\x00binary=\n\xff");
 }
 
@@ -98,11 +102,11 @@ fn a_bad_short_file_is_left_out_and_a_bad_long_one_ends_the_archive() {
 #[test]
 fn a_writer_that_fails_ends_it() {
     struct Full;
-    impl std::io::Write for Full {
-        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
-            Err(std::io::Error::from_raw_os_error(nix::libc::ENOSPC))
+    impl io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::Error::from_raw_os_error(libc::ENOSPC))
         }
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }

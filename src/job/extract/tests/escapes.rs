@@ -5,6 +5,10 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 use crate::filesystem::{FileKind, InodeNumber};
+use crate::testkit;
+use nix::sys::stat::makedev;
+use nix::unistd::geteuid;
+use rustix::fs::lgetxattr;
 
 fn root(model: &ModelFilesystem) -> InodeNumber {
     model.root_number()
@@ -141,16 +145,16 @@ fn device_nodes_and_lent_rights_come_only_when_asked_for() {
         &["disk: it is a device node", "null: it is a device node", "mode 7755 became 0755", "its file capabilities", "mode 3777"],
     );
     assert_eq!(report.findings.harm, 0, "nothing is wrong with what was not asked for");
-    if !nix::unistd::geteuid().is_root() {
-        return crate::testkit::skip("only root makes device nodes");
+    if !geteuid().is_root() {
+        return testkit::skip("only root makes device nodes");
     }
     let scene = Scene::new();
     let report = scene.extract(&model, ExtractOptions { devices: true, setuid: true, ..PLAIN }, false).unwrap();
     expect(&report, &[]);
     assert_eq!((mode(&scene, "su"), mode(&scene, "shared")), (0o7755, 0o3777));
     let disk = fs::symlink_metadata(scene.at("disk")).unwrap();
-    assert_eq!(disk.rdev(), nix::sys::stat::makedev(7, 300));
+    assert_eq!(disk.rdev(), makedev(7, 300));
     assert!(fs::symlink_metadata(scene.at("null")).unwrap().file_type().is_char_device());
     let mut value = [0; 64];
-    assert_eq!(rustix::fs::lgetxattr(scene.at("su"), "security.capability", &mut value[..]).unwrap(), 20);
+    assert_eq!(lgetxattr(scene.at("su"), "security.capability", &mut value[..]).unwrap(), 20);
 }

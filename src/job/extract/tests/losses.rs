@@ -4,7 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use super::*;
+use crate::base::progress::Step;
 use crate::filesystem::{FilesystemError, InodeNumber, Object, Source};
+use crate::job::JobErrorKind;
 use crate::testkit;
 
 #[test]
@@ -128,7 +130,7 @@ struct StopAfter {
 
 impl Progress for StopAfter {
     fn begin(&self, _: &str, _: u64) {}
-    fn step(&self, step: crate::base::progress::Step) {
+    fn step(&self, step: Step) {
         if step.done_bytes > 0 && self.bytes > 0 {
             self.cancel.cancel();
         }
@@ -176,7 +178,7 @@ fn a_stream_ends_at_the_first_missing_byte_and_all_before_it_is_right() {
     model.lose(file, Extent::new(2_097_152 + 8192, 4096));
     let mut out = Vec::new();
     let ended = stream(&model, &inode, &mut out, 3, &Cancel::new()).unwrap_err();
-    assert_eq!(ended.kind(), crate::job::JobErrorKind::Damage, "{ended}");
+    assert_eq!(ended.kind(), JobErrorKind::Damage, "{ended}");
     assert!(out == content[..2_097_152 + 8192]);
     let root = model.inode(model.root()).unwrap();
     assert!(matches!(stream(&model, &root, &mut out, 1, &Cancel::new()), Err(JobError::Refused(_))));

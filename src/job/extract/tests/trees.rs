@@ -6,8 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use nix::unistd::{Whence, geteuid, lseek};
 
 use super::*;
+use crate::filesystem::is_data;
 use crate::filesystem::{FileTime, Source};
 use crate::testkit::model_filesystem::{MODEL_BLOCK_BYTES, patchwork};
+use rustix::fs::lgetxattr;
+use std::process::Command;
 
 /// Where a file has data, as its filesystem says.
 fn data_of(path: &Path) -> Vec<Extent> {
@@ -27,10 +30,10 @@ fn content_comes_back_with_its_holes_whatever_the_number_of_readers() {
         let mut model = ModelFilesystem::new();
         let (number, content) = patchwork(&mut model, b"f", 40);
         model.push_segment(number, 100, Source::Inline(b"tail".to_vec()));
-        let wanted: Vec<_> = crate::filesystem::Filesystem::map(&model, &model.inode(number).unwrap(), Extent::new(0, u64::MAX))
+        let wanted: Vec<_> = Filesystem::map(&model, &model.inode(number).unwrap(), Extent::new(0, u64::MAX))
             .unwrap()
             .into_iter()
-            .filter(crate::filesystem::is_data)
+            .filter(is_data)
             .map(|segment| segment.extent.align_outward(MODEL_BLOCK_BYTES))
             .collect();
         let scene = Scene::new();
@@ -40,8 +43,8 @@ fn content_comes_back_with_its_holes_whatever_the_number_of_readers() {
         assert!(fs::read(scene.at("f")).unwrap() == [content, tail].concat());
         let size = fs::metadata(scene.at("f")).unwrap().len();
         let limit = Extent::new(0, size);
-        let wanted: crate::base::extent::ExtentSet = wanted.iter().map(|extent| extent.intersect(&limit)).collect();
-        let found: crate::base::extent::ExtentSet = data_of(&scene.at("f")).into_iter().collect();
+        let wanted: ExtentSet = wanted.iter().map(|extent| extent.intersect(&limit)).collect();
+        let found: ExtentSet = data_of(&scene.at("f")).into_iter().collect();
         assert_eq!(found, wanted);
     }
 }
@@ -109,9 +112,9 @@ fn names_links_and_attributes_are_kept() {
     assert_eq!(inode_of(scene.at("zz")), inode_of(scene.at(name).join("a")));
     assert_eq!(inode_of(scene.at("zz")), inode_of(scene.at(name).join("b")));
     let mut value = [0; 64];
-    let length = rustix::fs::lgetxattr(scene.at("zz"), "user.note", &mut value[..]).unwrap();
+    let length = lgetxattr(scene.at("zz"), "user.note", &mut value[..]).unwrap();
     assert_eq!(&value[..length], b"\x00binary\xff");
-    assert_eq!(rustix::fs::lgetxattr(scene.at(name), "user.empty", &mut value[..]).unwrap(), 0);
+    assert_eq!(lgetxattr(scene.at(name), "user.empty", &mut value[..]).unwrap(), 0);
 }
 
 #[test]
@@ -138,6 +141,6 @@ fn a_tree_with_a_path_longer_than_any_call_takes_is_extracted() {
     let scene = Scene::new();
     let report = scene.extract(&model, PLAIN, false).unwrap();
     assert_eq!((report.directories, report.files + report.hard_links), (61, 2), "{:?}", told(&report));
-    let removed = std::process::Command::new("rm").arg("-rf").arg(scene.target()).status().unwrap();
+    let removed = Command::new("rm").arg("-rf").arg(scene.target()).status().unwrap();
     assert!(removed.success());
 }
