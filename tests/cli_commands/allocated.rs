@@ -100,7 +100,7 @@ fn a_volume_frozen_in_the_middle_of_work_comes_back_whole() {
         let lines = format!("fsfreeze -f .; cp --sparse=always {} {}; fsfreeze -u .", image.path().display(), frozen.display());
         shell(mounted.point(), &lines).unwrap();
         drop(mounted);
-        comes_back(&frozen, kind);
+        println!("{:?}: {} bytes left out", kind.mkfs, comes_back(&frozen, kind));
     }
 }
 
@@ -110,7 +110,7 @@ fn a_volume_that_crashed_comes_back_as_recovery_would_leave_it() {
         for shutdown in [Shutdown::WithLog, Shutdown::WithoutLog] {
             let recipe = Recipe { mkfs: kind.mkfs, size_bytes: kind.size_bytes, mount_options: "", shutdown };
             let Ok(crashed) = CrashImage::make(&recipe, fill).inspect_err(|e| testkit::skip(&e.to_string())) else { return };
-            comes_back(&crashed.path(), kind);
+            println!("{:?}: {} bytes left out", kind.mkfs, comes_back(&crashed.path(), kind));
         }
     }
 }
