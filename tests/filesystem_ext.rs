@@ -80,13 +80,13 @@ fn file_systems_without_checksums_are_shown_as_the_kernel_shows_them() {
 
 #[test]
 fn clusters_are_shown_as_the_kernel_shows_them() {
-    check(128 * MIB, "mkfs.ext4", &["-O", "bigalloc", "-C", "16384"], Kind::Ext4);
+    check(128 * MIB, "mkfs.ext4", &["-O", "bigalloc", "-b", "4096", "-C", "16384"], Kind::Ext4);
     check(128 * MIB, "mkfs.ext4", &["-O", "bigalloc", "-b", "1024", "-C", "4096"], Kind::Ext4);
 }
 
 #[test]
 fn content_inside_inodes_is_shown_as_the_kernel_shows_it() {
-    check(96 * MIB, "mkfs.ext4", &["-O", "inline_data", "-I", "256"], Kind::Ext4);
+    check(96 * MIB, "mkfs.ext4", &["-O", "inline_data", "-b", "4096", "-I", "256"], Kind::Ext4);
     check(96 * MIB, "mkfs.ext4", &["-O", "inline_data,^metadata_csum", "-I", "1024", "-b", "1024"], Kind::Ext4);
 }
 
@@ -105,7 +105,7 @@ fn every_layout_of_groups_is_shown_as_the_kernel_shows_it() {
 
 #[test]
 fn features_beside_the_data_do_not_disturb() {
-    check(96 * MIB, "mkfs.ext4", &["-O", "fast_commit,orphan_file,project,stable_inodes"], Kind::Ext4);
+    check(96 * MIB, "mkfs.ext4", &["-O", "fast_commit,orphan_file,stable_inodes"], Kind::Ext4);
     check(96 * MIB, "mkfs.ext4", &["-O", "verity,encrypt"], Kind::Ext4);
 }
 
@@ -134,6 +134,6 @@ fn check_copy(arguments: &[&str]) {
 #[test]
 fn what_mkfs_copied_from_a_folder_is_there() {
     check_copy(&["-b", "65536"]);
-    check_copy(&["-O", "project,quota,ea_inode"]);
+    check_copy(&["-O", "project,quota,ea_inode", "-b", "4096"]);
     check_copy(&["-O", "casefold,ea_inode", "-b", "4096"]);
 }

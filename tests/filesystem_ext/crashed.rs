@@ -50,11 +50,9 @@ fn check(options: &[&str], mount_options: &str, shutdown: Shutdown) {
     // Whoever backs up this volume without its free blocks gets the same files.
     let copy = crashed.copy("copy").unwrap();
     crate::allocation::fill_with_words(&copy, &allocation.free);
-    let mounted = Mounted::new(&copy, copy.with_file_name("point"), "").or_else(|_| {
-        fs::create_dir(copy.with_file_name("point"))?;
-        Mounted::new(&copy, copy.with_file_name("point"), "ro")
-    });
-    let mounted = mounted.unwrap();
+    let point = copy.with_file_name("point");
+    fs::create_dir(&point).unwrap();
+    let mounted = Mounted::new(&copy, point, "ro").unwrap();
     none(&compare(mounted.point(), &*ours));
     drop(mounted);
 }

@@ -141,7 +141,7 @@ const BARE: &str = "^metadata_csum,^uninit_bg,^has_journal";
 #[test]
 fn random_damage_ends_in_an_answer_or_an_error() {
     check(&["-b", "1024", "-O", BARE], 0..150);
-    check(&["-b", "1024", "-O", &format!("{BARE},^extent"), "-I", "128"], 0..150);
+    check(&["-b", "1024", "-O", &format!("{BARE},^extent,^64bit"), "-I", "128"], 0..150);
     check(&["-b", "1024", "-O", &format!("{BARE},inline_data"), "-I", "512"], 0..150);
     check(&["-b", "1024"], 0..100);
 }
@@ -152,6 +152,6 @@ fn soak_random_damage_ends_in_an_answer_or_an_error() {
     for arguments in [&["-b", "1024", "-O", BARE][..], &["-b", "4096", "-O", BARE], &["-b", "2048"]] {
         check(arguments, 0..5_000);
     }
-    check(&["-b", "1024", "-O", &format!("{BARE},^extent,meta_bg,^resize_inode")], 0..5_000);
+    check(&["-b", "1024", "-O", &format!("{BARE},^extent,^64bit,meta_bg,^resize_inode")], 0..5_000);
     check(&["-b", "1024", "-O", &format!("{BARE},inline_data,bigalloc"), "-I", "512"], 0..5_000);
 }
