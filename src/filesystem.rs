@@ -15,7 +15,6 @@ mod detect;
 mod error;
 mod ext;
 mod face;
-#[allow(dead_code, reason = "the readers that use it are not here yet")]
 mod fields;
 mod inode;
 mod overlay;
