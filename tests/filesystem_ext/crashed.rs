@@ -13,6 +13,7 @@ use icecore::testkit::differential::compare;
 use icecore::testkit::image::{Image, run};
 use icecore::testkit::{self, tree::populate};
 
+use crate::allocation::fill_with_words;
 use crate::{MIB, none, open};
 
 /// Changes of every kind after a sync, each synced for itself, so that nothing of it lies in place.
@@ -51,7 +52,7 @@ fn check(options: &[&str], mount_options: &str, shutdown: Shutdown) {
     assert_eq!((allocation.doubts.len(), allocation.free.is_empty()), (usize::from(fast), fast), "{:?}", allocation.doubts);
     // Whoever backs up this volume without its free blocks gets the same files.
     let copy = crashed.copy("copy").unwrap();
-    crate::allocation::fill_with_words(&copy, &allocation.free);
+    fill_with_words(&copy, &allocation.free);
     let point = copy.with_file_name("point");
     fs::create_dir(&point).unwrap();
     let mounted = Mounted::new(&copy, point, "ro").unwrap();
