@@ -48,14 +48,14 @@ fn check(options: &[&str], mount_options: &str, shutdown: Shutdown) {
     assert!(matches!(ours.view(), View::Replayed { .. }), "{:?}", ours.view());
     assert!(!ours.replayed().is_empty());
     let allocation = ours.allocation();
-    let fast = options.contains(&"fast_commit");
-    assert_eq!((allocation.doubts.len(), allocation.free.is_empty()), (usize::from(fast), fast), "{:?}", allocation.doubts);
+    assert_eq!(allocation.doubts, []);
     // Whoever backs up this volume without its free blocks gets the same files.
     let copy = crashed.copy("copy").unwrap();
     fill_with_words(&copy, &allocation.free);
     let point = copy.with_file_name("point");
     fs::create_dir(&point).unwrap();
-    let mounted = Mounted::new(&copy, point, "ro").unwrap();
+    // Mounted read-only, this kernel cannot recover fast commits.
+    let mounted = Mounted::new(&copy, point, "noatime").unwrap();
     none(&compare(mounted.point(), &*ours));
     drop(mounted);
 }

@@ -40,7 +40,6 @@ impl Ext {
         }
         let raw = &self.raw.superblock;
         let because = [
-            (!self.fast.is_empty(), "the journal ends in fast commits: recovery uses blocks that no bitmap shows yet"),
             (superblock.has_errors() || raw.has_errors() || self.error_recorded, "the kernel noted errors: it wants e2fsck"),
             (!superblock.was_unmounted(), "it was not unmounted, and no journal tells what is missing: it wants e2fsck"),
             (superblock.size() > self.volume.bytes().size(), "the file system is longer than its device"),
@@ -52,7 +51,6 @@ impl Ext {
     fn metadata_blocks(&self) -> Result<ExtentSet, FilesystemError> {
         let superblock = &self.volume.superblock;
         let mut used = vec![Extent::new(superblock.multi_mount_block, 1)];
-        used.extend(self.fast.used_blocks().map(|(first, count)| Extent::new(first, count)));
         used.extend(self.journal.iter().map(|(first, count)| Extent::new(*first, *count)));
         for group in 0..superblock.group_count() {
             let descriptor = self.volume.descriptor(group_number(group)?)?;
@@ -69,9 +67,10 @@ impl Ext {
     fn free_of_groups(&self, metadata: &ExtentSet, size: u64) -> Allocation {
         let superblock = &self.volume.superblock;
         let (mut free, mut doubts) = (FreeRuns::default(), Vec::new());
+        let added: ExtentSet = self.fast.used_blocks().map(|(first, count)| Extent::new(first, count)).collect();
         for group in 0..superblock.group_count() {
             let place = superblock.first_block_of(group)..superblock.end_of(group);
-            match self.group_bitmap(group, &place, metadata) {
+            match self.group_bitmap(group, &place, metadata, &added) {
                 Ok(bitmap) => bitmap.runs().for_each(|run| free.push(self.bytes_of(&run, &place))),
                 Err(error) => doubts.push(Doubt { extent: self.bytes_of_blocks(&place), reason: error.to_string() }),
             }
@@ -93,10 +92,17 @@ impl Ext {
     }
 
     /// The clusters of a group that are in use, on disk or after replay.
-    fn group_bitmap(&self, group: u64, place: &Range<u64>, metadata: &ExtentSet) -> Result<Bitmap, FilesystemError> {
+    fn group_bitmap(
+        &self,
+        group: u64,
+        place: &Range<u64>,
+        metadata: &ExtentSet,
+        added: &ExtentSet,
+    ) -> Result<Bitmap, FilesystemError> {
         let number = group_number(group)?;
         let descriptor = self.volume.descriptor(number)?;
         let mut bitmap = self.believed(number, &descriptor, place, metadata)?;
+        self.within(added, place).for_each(|clusters| bitmap.take(&clusters));
         if let Some(raw) = self.raw_bitmap(number, &descriptor, place)? {
             bitmap.unite(&raw);
         }
