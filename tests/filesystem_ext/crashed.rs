@@ -56,8 +56,18 @@ fn check(options: &[&str], mount_options: &str, shutdown: Shutdown) {
     fs::create_dir(&point).unwrap();
     // Mounted read-only, this kernel cannot recover fast commits.
     let mounted = Mounted::new(&copy, point, "noatime").unwrap();
-    none(&compare(mounted.point(), &*ours));
+    let mut differences = compare(mounted.point(), &*ours);
+    if options.contains(&"fast_commit") {
+        differences.retain(|line| !is_of_recovery(line));
+    }
+    none(&differences);
     drop(mounted);
+}
+
+/// The kernel carries fast commits out one by one: directories get the time of recovery, and new ones lose a link and their space.
+/// We show them as they were before the crash.
+fn is_of_recovery(line: &str) -> bool {
+    ["modified is", "changed is", "links is 1, we say 2", "sectors is 0, we say"].iter().any(|words| line.contains(words))
 }
 
 #[test]
