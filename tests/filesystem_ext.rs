@@ -17,6 +17,15 @@ use icecore::testkit::image::{FileSource, Image};
 use icecore::testkit::tree::populate;
 use tempfile::TempDir;
 
+#[path = "filesystem_ext/allocation.rs"]
+mod allocation;
+#[path = "filesystem_ext/crashed.rs"]
+mod crashed;
+#[path = "filesystem_ext/damaged.rs"]
+mod damaged;
+#[path = "filesystem_ext/hostile.rs"]
+mod hostile;
+
 const MIB: u64 = 1 << 20;
 
 /// Opens an image as a user would.
@@ -71,13 +80,13 @@ fn file_systems_without_checksums_are_shown_as_the_kernel_shows_them() {
 
 #[test]
 fn clusters_are_shown_as_the_kernel_shows_them() {
-    check(128 * MIB, "mkfs.ext4", &["-O", "bigalloc", "-C", "16384"], Kind::Ext4);
+    check(128 * MIB, "mkfs.ext4", &["-O", "bigalloc", "-b", "4096", "-C", "16384"], Kind::Ext4);
     check(128 * MIB, "mkfs.ext4", &["-O", "bigalloc", "-b", "1024", "-C", "4096"], Kind::Ext4);
 }
 
 #[test]
 fn content_inside_inodes_is_shown_as_the_kernel_shows_it() {
-    check(96 * MIB, "mkfs.ext4", &["-O", "inline_data", "-I", "256"], Kind::Ext4);
+    check(96 * MIB, "mkfs.ext4", &["-O", "inline_data", "-b", "4096", "-I", "256"], Kind::Ext4);
     check(96 * MIB, "mkfs.ext4", &["-O", "inline_data,^metadata_csum", "-I", "1024", "-b", "1024"], Kind::Ext4);
 }
 
@@ -96,7 +105,7 @@ fn every_layout_of_groups_is_shown_as_the_kernel_shows_it() {
 
 #[test]
 fn features_beside_the_data_do_not_disturb() {
-    check(96 * MIB, "mkfs.ext4", &["-O", "fast_commit,orphan_file,project,quota,stable_inodes"], Kind::Ext4);
+    check(96 * MIB, "mkfs.ext4", &["-O", "fast_commit,orphan_file,stable_inodes"], Kind::Ext4);
     check(96 * MIB, "mkfs.ext4", &["-O", "verity,encrypt"], Kind::Ext4);
 }
 
@@ -125,5 +134,6 @@ fn check_copy(arguments: &[&str]) {
 #[test]
 fn what_mkfs_copied_from_a_folder_is_there() {
     check_copy(&["-b", "65536"]);
-    check_copy(&["-O", "casefold,ea_inode,^metadata_csum_seed", "-b", "1024"]);
+    check_copy(&["-O", "project,quota,ea_inode", "-b", "4096"]);
+    check_copy(&["-O", "casefold,ea_inode", "-b", "4096"]);
 }
