@@ -11,18 +11,22 @@
 
 mod allocation;
 mod cache;
+mod detect;
 mod error;
 mod face;
 #[allow(dead_code, reason = "the readers that use it are not here yet")]
 mod fields;
 mod inode;
+mod names;
 mod overlay;
 mod view;
 
 pub use allocation::{Allocation, Doubt};
 pub use cache::{Cached, METADATA_CACHE_BYTES};
+pub use detect::open;
 pub use error::{FilesystemError, Object};
 pub use face::{Entry, Filesystem, Identity, Kind, Segment, Source, Xattr};
 pub use inode::{FileKind, FileTime, Inode, InodeNumber};
+pub use names::{MAX_NAME_BYTES, is_plain_name, printable};
 pub use overlay::{Overlaid, Overlay, Patch};
 pub use view::View;

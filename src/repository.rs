@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 pub mod format;
 
+mod catalog_pages;
 mod check;
 mod chunks;
 mod coalesce;
@@ -47,9 +48,11 @@ mod spare;
 mod tests;
 mod tree;
 mod upload;
+mod volume_reader;
 mod window;
 mod writer;
 
+pub use catalog_pages::{CATALOG_PAGE_BYTES, CatalogPages, PageWriter, VisitPage};
 pub use check::{CheckDepth, CheckReport, PointDamage};
 pub use chunks::{ChunkReader, VisitChunk, VolumePiece, chunk_extent};
 pub use codec::CodecError;
@@ -62,8 +65,9 @@ pub use points::{ListedPoint, PointListing, Verdicts};
 pub use scrub::{ScrubReport, scrub};
 pub use secret::{KeyBytes, KeyFileError, Secret};
 pub use slots::NewSlot;
+pub use volume_reader::VolumeReader;
 pub use window::{CutWindow, WindowCutter};
-pub use writer::{EarlierChunks, PointFacts, PointWriter, WriterOptions};
+pub use writer::{EarlierChunks, FinishedVolume, PointFacts, PointWriter, WriterOptions};
 
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;

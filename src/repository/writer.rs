@@ -5,15 +5,23 @@
 //!                └────► tree packs ─┴─ all durable ─► manifest (put-if-absent) ─► lease ends
 //! ```
 
+mod earlier;
+mod growth;
+mod packs;
+
+pub use earlier::EarlierChunks;
+pub use growth::FinishedVolume;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::codec::FrameCompressor;
 use super::error::RepositoryError;
+use super::format::catalog::Catalog;
 use super::format::frame::{Codec, FrameKind};
 use super::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, FrameRef, NodeRef};
 use super::format::point::{ChangeSource, Consistency, Point, Previous, Statistics, Tree};
-use super::frame::{PackBuilder, Payload};
-use super::ids::{LeaseId, PointId};
+use super::frame::Payload;
+use super::ids::PointId;
 use super::leases::{Checkpoint, HeldLease};
 use super::points::ListedPoint;
 use super::recent::RecentChunks;
@@ -24,6 +32,8 @@ use super::window::{CutChunk, CutWindow, WindowCutter};
 use super::{Repository, exists, names};
 use crate::base::clock::Timestamp;
 use crate::base::extent::{Extent, ExtentSet};
+use growth::Growth;
+use packs::PackStream;
 
 /// What a writer must know before it begins.
 #[derive(Debug, Clone)]
@@ -71,14 +81,6 @@ pub struct PointFacts {
     pub duration_ms: u64,
 }
 
-/// Packs of one kind, one of them being filled.
-#[derive(Debug)]
-struct PackStream {
-    open: Option<PackBuilder>,
-    spare: SpareBuffers,
-    stored_bytes: u64,
-}
-
 /// Decoded nodes of the old tree at hand while a tree is built.
 const BUILD_CACHE_NODES: usize = 512;
 /// And in each of the readers that windows are compared with.
@@ -93,13 +95,16 @@ pub struct PointWriter {
     uploader: Uploader,
     data: PackStream,
     nodes: PackStream,
-    builder: TreeBuilder,
-    old: Option<TreeReader>,
+    growth: Growth,
     resumed: Option<Checkpoint>,
-    leaf: Option<(u64, Vec<ChunkEntry>)>,
     recent: Arc<Mutex<RecentChunks>>,
+    /// What differs from the previous point so far.
+    changed: ExtentSet,
     new_bytes: u64,
     checkpoint_at: u64,
+    /// The volume's own tree, once it is whole.
+    finished: Option<FinishedVolume>,
+    catalog: Option<Catalog>,
 }
 
 impl Repository {
@@ -128,13 +133,14 @@ impl Repository {
             uploader: Uploader::new(&self.store, options.upload_threads)?,
             data: PackStream { open: None, spare: spare.clone(), stored_bytes: 0 },
             nodes: PackStream { open: None, spare, stored_bytes: 0 },
-            builder: TreeBuilder::new(options.size, options.chunk_bytes),
-            old,
+            growth: Growth::new(options.size, options.chunk_bytes, options.whole, old),
             resumed,
-            leaf: None,
             recent: Arc::new(Mutex::new(RecentChunks::new(chunks))),
+            changed: ExtentSet::new(),
             new_bytes: 0,
             checkpoint_at: options.checkpoint_bytes,
+            finished: None,
+            catalog: None,
             repository: self.clone(),
             options,
         })
@@ -159,39 +165,6 @@ impl Repository {
     }
 }
 
-/// Entries of earlier trees at the places of a volume; one for each thread that compares.
-#[derive(Debug)]
-pub struct EarlierChunks {
-    trees: Vec<TreeReader>,
-    leaves: Vec<Option<(u64, Vec<ChunkEntry>)>>,
-}
-
-impl EarlierChunks {
-    /// What each earlier tree holds from `first_chunk` on, to the end of that chunk's leaf. The newest tree comes first.
-    ///
-    /// A leaf that is damaged holds nothing here, so that what it lost is stored again.
-    pub fn at(&mut self, first_chunk: u64) -> Result<Vec<&[ChunkEntry]>, RepositoryError> {
-        let leaf = first_chunk - first_chunk % FAN_OUT_U64;
-        for (tree, cached) in self.trees.iter_mut().zip(&mut self.leaves) {
-            if cached.as_ref().is_none_or(|(known, _)| *known != leaf) {
-                *cached = Some((leaf, readable_leaf(tree, leaf)?));
-            }
-        }
-        let skip = usize::try_from(first_chunk - leaf).unwrap_or_default();
-        Ok(self.leaves.iter().flatten().map(|(_, entries)| entries.get(skip..).unwrap_or_default()).collect())
-    }
-}
-
-fn readable_leaf(tree: &mut TreeReader, leaf: u64) -> Result<Vec<ChunkEntry>, RepositoryError> {
-    match tree.leaf(leaf) {
-        Err(error) if error.is_damage() => {
-            tracing::warn!(%error, "an earlier point is damaged here; its chunks are stored again");
-            Ok(Vec::new())
-        }
-        other => other,
-    }
-}
-
 impl PointWriter {
     /// A cutter for one thread.
     #[must_use]
@@ -199,7 +172,7 @@ impl PointWriter {
         WindowCutter {
             ring: Arc::clone(&self.repository.ring),
             recent: Arc::clone(&self.recent),
-            chunk_bytes: self.options.chunk_bytes,
+            chunk_bytes: self.growth.chunk_bytes,
             codec: self.options.codec,
             compressor: FrameCompressor::default(),
             gathered: Vec::new(),
@@ -230,11 +203,14 @@ impl PointWriter {
             None => None,
         };
         self.new_bytes += window.new_bytes;
+        if self.finished.is_none() {
+            self.note_changes(&window.changed);
+        }
         let leaf = window.first_chunk - window.first_chunk % FAN_OUT_U64;
         self.open_leaf(leaf)?;
         let start = usize::try_from(window.first_chunk - leaf).unwrap_or_default();
         let entries = window.chunks.iter().map(|chunk| self.place(chunk, frame)).collect::<Result<Vec<_>, _>>()?;
-        let Some((_, open)) = &mut self.leaf else { return Ok(()) };
+        let Some((_, open)) = &mut self.growth.leaf else { return Ok(()) };
         for (index, entry) in (start..).zip(entries) {
             match open.get_mut(index) {
                 Some(place) => *place = entry,
@@ -246,8 +222,10 @@ impl PointWriter {
 
     /// Finishes the tree, waits until everything is durable, and makes the point exist.
     pub fn commit(mut self, facts: PointFacts) -> Result<ListedPoint, RepositoryError> {
-        self.close_leaf()?;
-        let tree = self.with_basis(|builder, basis| builder.clone().finish(basis))?;
+        let finished = match self.finished.take() {
+            Some(finished) => finished,
+            None => self.finish_tree()?,
+        };
         self.close_packs()?;
         self.uploader.flush()?;
         self.lease.prepare_commit()?;
@@ -258,7 +236,7 @@ impl PointWriter {
             self.lease.release()?;
             return Err(RepositoryError::BasisGone { point: basis.id.short() });
         }
-        let point = self.manifest(facts, tree);
+        let point = self.manifest(facts, finished);
         let id = PointId::new(self.repository.environment.clock.now(), self.repository.environment.entropy.as_ref())?;
         let listed = self.repository.put_point(id, &point)?;
         if !self.lease.covers_commit() {
@@ -276,7 +254,9 @@ impl PointWriter {
 
     /// Gives up. What was stored stays until the lease lapses, and a later run can take it from the last checkpoint.
     pub fn abandon(mut self) -> Result<(), RepositoryError> {
-        self.close_leaf()?;
+        if self.finished.is_none() {
+            self.close_leaf()?;
+        }
         if self.data.stored_bytes == 0 {
             return self.lease.release();
         }
@@ -284,7 +264,7 @@ impl PointWriter {
         self.lease.give_up()
     }
 
-    fn manifest(&self, facts: PointFacts, tree: Tree) -> Point {
+    fn manifest(&self, facts: PointFacts, finished: FinishedVolume) -> Point {
         let previous = self.options.previous.as_ref().map(|point| Previous { id: point.id, digest: point.digest });
         Point {
             volume: self.options.volume.clone(),
@@ -293,18 +273,13 @@ impl PointWriter {
             source: facts.source,
             change_source: facts.change_source,
             consistency: facts.consistency,
-            statistics: Statistics {
-                read_bytes: facts.read_bytes,
-                new_bytes: self.new_bytes,
-                data_stored_bytes: self.data.stored_bytes,
-                tree_stored_bytes: self.nodes.stored_bytes,
-                duration_ms: facts.duration_ms,
-            },
+            statistics: Statistics { read_bytes: facts.read_bytes, duration_ms: facts.duration_ms, ..finished.statistics },
             unreadable: facts.unreadable,
             incident: facts.incident,
             writer: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
             host: self.options.host.clone(),
-            tree,
+            catalog: self.catalog,
+            tree: finished.tree,
         }
     }
 
@@ -326,7 +301,7 @@ impl PointWriter {
 
     /// Makes `leaf` the open leaf, beginning with what the previous point has there.
     fn open_leaf(&mut self, leaf: u64) -> Result<(), RepositoryError> {
-        match &self.leaf {
+        match &self.growth.leaf {
             Some((open, _)) if *open == leaf => return Ok(()),
             Some((open, _)) if *open > leaf => {
                 return Err(RepositoryError::Misused { what: "windows must be appended in ascending order".to_owned() });
@@ -335,19 +310,20 @@ impl PointWriter {
         }
         self.close_leaf()?;
         self.with_basis(|builder, basis| builder.share_until(leaf, basis))?;
-        let mut entries = match self.old.as_mut().filter(|_| !self.options.whole) {
+        let growth = &mut self.growth;
+        let mut entries = match growth.old.as_mut().filter(|_| !growth.whole) {
             Some(old) => old.leaf(leaf)?,
             None => vec![ChunkEntry::Hole; FAN_OUT],
         };
         // A volume that shrank has no chunks here any more.
-        let left = self.options.size.div_ceil(self.options.chunk_bytes.into()).saturating_sub(leaf);
+        let left = growth.size.div_ceil(growth.chunk_bytes.into()).saturating_sub(leaf);
         entries.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        self.leaf = Some((leaf, entries));
+        growth.leaf = Some((leaf, entries));
         Ok(())
     }
 
     fn close_leaf(&mut self) -> Result<(), RepositoryError> {
-        let Some((_, entries)) = self.leaf.take() else { return Ok(()) };
+        let Some((_, entries)) = self.growth.leaf.take() else { return Ok(()) };
         self.with_basis(|builder, basis| builder.put_leaf(entries, basis))
     }
 
@@ -356,7 +332,7 @@ impl PointWriter {
         &mut self,
         act: impl FnOnce(&mut TreeBuilder, &mut Basis<'_>) -> Result<T, RepositoryError>,
     ) -> Result<T, RepositoryError> {
-        let Self { repository, nodes, uploader, lease, old, builder, .. } = self;
+        let Self { repository, nodes, uploader, lease, growth: Growth { builder, old, .. }, .. } = self;
         let mut store = |bytes: &[u8]| {
             let raw_length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let payload = Payload { kind: FrameKind::Node, codec: Codec::None, raw_length, bytes };
@@ -375,60 +351,23 @@ impl PointWriter {
 
     /// Makes everything so far durable and publishes the unfinished tree.
     fn checkpoint(&mut self) -> Result<(), RepositoryError> {
-        let tree = self.with_basis(|builder, basis| builder.clone().finish(basis))?;
+        let (tree, progress) = match &self.finished {
+            Some(finished) => (finished.tree, finished.tree.size),
+            None => {
+                let progress = self.growth.builder.next_chunk().saturating_mul(self.growth.chunk_bytes.into());
+                (self.with_basis(|builder, basis| builder.clone().finish(basis))?, progress)
+            }
+        };
         self.close_packs()?;
         self.uploader.flush()?;
         if tree.root == NodeRef::Hole {
             return Ok(());
         }
-        let progress = self.builder.next_chunk().saturating_mul(self.options.chunk_bytes.into());
         self.lease.checkpoint(tree, progress)
     }
 
     fn close_packs(&mut self) -> Result<(), RepositoryError> {
         self.data.close(&self.uploader)?;
         self.nodes.close(&self.uploader)
-    }
-}
-
-/// Room for the slot table behind a full pack.
-const PACK_SLACK_BYTES: usize = 256 << 10;
-
-impl PackStream {
-    /// Seals a payload into the open pack, and sends the pack on its way once it is long enough.
-    fn add(
-        &mut self,
-        payload: &Payload<'_>,
-        repository: &Repository,
-        lease: LeaseId,
-        uploader: &Uploader,
-    ) -> Result<FrameRef, RepositoryError> {
-        let target = repository.config.pack_bytes as usize;
-        if self.open.as_ref().is_some_and(|pack| pack.length() + payload.bytes.len() > target) {
-            self.close(uploader)?;
-        }
-        let pack = match &mut self.open {
-            Some(pack) => pack,
-            None => self.open.insert(PackBuilder::new(
-                &repository.ring,
-                repository.environment.entropy.as_ref(),
-                lease,
-                self.spare.take(target + PACK_SLACK_BYTES),
-            )?),
-        };
-        let before = pack.length();
-        let frame = pack.add(payload)?;
-        self.stored_bytes += (pack.length() - before) as u64;
-        Ok(frame)
-    }
-
-    fn close(&mut self, uploader: &Uploader) -> Result<(), RepositoryError> {
-        match self.open.take().filter(|pack| !pack.is_empty()) {
-            Some(pack) => {
-                let (id, bytes) = pack.finish();
-                uploader.submit(names::pack(id), self.spare.lend(bytes))
-            }
-            None => Ok(()),
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Backup: a source becomes a recovery point.
 
+use std::env;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,14 +13,17 @@ use serde::Serialize;
 use super::{default_workers, host_name};
 use crate::base::extent::Extent;
 use crate::base::finding::Finding;
-use crate::base::io::{BulkRead, IoError};
+use crate::base::io::{BulkRead, IoError, ReadAt};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::outcome::Outcome;
 use crate::cli::views::{FindingView, PointView};
 use crate::cli::{output, text, times};
 use crate::device::{self, DeviceFile, EngineChoice, Mounted, Pace, ReaderOptions, SourceOptions, impact};
-use crate::job::backup::{AuditPolicy, BackupReport, BackupRequest, ChangeList, backup};
+use crate::filesystem;
+use crate::job::backup::{
+    AuditPolicy, BackupReport, BackupRequest, CatalogOutcome, CatalogRequest, ChangeList, MadeCatalog, backup,
+};
 use crate::repository::Verdicts;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::Consistency;
@@ -40,6 +44,8 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) pace: Pace,
     pub(in crate::cli) engine: EngineChoice,
     pub(in crate::cli) workers: Option<usize>,
+    /// A file catalog is made if the file system is known.
+    pub(in crate::cli) catalog: bool,
 }
 
 /// Packs on their way at once: enough to hide the latency of an object store, and each holds one pack in memory.
@@ -55,6 +61,28 @@ struct View {
     point: PointView,
     resumed: bool,
     findings: Vec<FindingView>,
+    catalog: CatalogOutcomeView,
+}
+
+/// What became of the file catalog.
+#[derive(Debug, Serialize)]
+struct CatalogOutcomeView {
+    state: &'static str,
+    reason: Option<String>,
+    parsed_inodes: Option<u64>,
+    anew: Option<bool>,
+}
+
+impl From<&CatalogOutcome> for CatalogOutcomeView {
+    fn from(outcome: &CatalogOutcome) -> Self {
+        let (state, reason, made) = match outcome {
+            CatalogOutcome::Off => ("off", None, None),
+            CatalogOutcome::None { reason } => ("none", Some(reason), None),
+            CatalogOutcome::Made(made) => ("made", None, Some(made)),
+            CatalogOutcome::Failed { reason } => ("failed", Some(reason), None),
+        };
+        Self { state, reason: reason.cloned(), parsed_inodes: made.map(|m| m.parsed), anew: made.map(|m| m.anew) }
+    }
 }
 
 pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Result<Outcome> {
@@ -75,6 +103,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         point: PointView::new(&report.point, &Verdicts::new()),
         resumed: report.resumed,
         findings: report.findings.iter().map(FindingView::from).collect(),
+        catalog: CatalogOutcomeView::from(&report.catalog),
     };
     context.report(&view, || describe(context, &report))?;
     Ok(Outcome::findings_if(!report.findings.is_empty()))
@@ -87,7 +116,7 @@ fn step_back() {
     }
 }
 
-fn request(context: &Context, settings: &Settings, source: &DeviceFile, changed: Option<ChangeList>) -> BackupRequest {
+fn request(context: &Context, settings: &Settings, source: &Arc<DeviceFile>, changed: Option<ChangeList>) -> BackupRequest {
     BackupRequest {
         volume: settings.volume.clone(),
         source: settings.source.display().to_string(),
@@ -105,6 +134,11 @@ fn request(context: &Context, settings: &Settings, source: &DeviceFile, changed:
         workers: settings.workers.unwrap_or_else(default_workers),
         upload_threads: UPLOAD_THREADS,
         checkpoint_bytes: CHECKPOINT_BYTES,
+        catalog: settings.catalog.then(|| CatalogRequest {
+            open: filesystem::open,
+            beside: Some(Arc::clone(source) as Arc<dyn ReadAt>),
+            scratch: env::temp_dir(),
+        }),
     }
 }
 
@@ -165,8 +199,14 @@ fn describe(context: &Context, report: &BackupReport) -> String {
         0 => String::new(),
         bytes => format!("unreadable: {bytes} bytes in {}\n", text::count(point.unreadable.count() as u64, "range")),
     };
+    let catalog = match &report.catalog {
+        CatalogOutcome::Made(MadeCatalog { inodes, names, .. }) => {
+            format!("files: {} under {}\n", text::count(*inodes, "inode"), text::count(*names, "name"))
+        }
+        CatalogOutcome::Off | CatalogOutcome::None { .. } | CatalogOutcome::Failed { .. } => String::new(),
+    };
     format!(
-        "point {} of volume {}, cut {}\nread {} of {}, new {}, stored {} in {}\n{resumed}{incident}{lost}",
+        "point {} of volume {}, cut {}\nread {} of {}, new {}, stored {} in {}\n{resumed}{incident}{lost}{catalog}",
         report.point.id.short(),
         point.volume,
         times::local(point.cut, &context.zone),
