@@ -82,6 +82,22 @@ fn a_write_that_did_not_reach_the_disk_ends_the_log_whatever_follows() {
 }
 
 #[test]
+fn a_tail_that_a_torn_write_went_over_was_no_longer_needed() {
+    let mut log = Writer::new(128);
+    for number in 1..=64 {
+        log.record(&change(number, number as u8));
+    }
+    log.tail = 4;
+    log.record(&change(65, 65));
+    let torn = [log.record(&change(66, 66)), log.record(&change(67, 67))];
+    for start in torn {
+        log.ring[(start % 128) as usize * 512 + 700] ^= 1;
+    }
+    assert_eq!(log.replayed(&[], BYTE + 256, 1), [65]);
+    assert_eq!(log.replay(&[]).transactions, 62, "of 65, three were written over");
+}
+
+#[test]
 fn damage_further_back_than_writes_under_way_ends_replay_and_is_told() {
     let mut log = Writer::new(2048);
     let starts: Vec<u64> = (1..=12).map(|number| log.record(&change(number, number as u8))).collect();
