@@ -89,6 +89,7 @@ fn a_tail_that_a_torn_write_went_over_was_no_longer_needed() {
     }
     log.tail = 4;
     log.record(&change(65, 65));
+    log.tail = 40;
     let torn = [log.record(&change(66, 66)), log.record(&change(67, 67))];
     for start in torn {
         log.ring[(start % 128) as usize * 512 + 700] ^= 1;
