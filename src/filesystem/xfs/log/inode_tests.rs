@@ -16,6 +16,7 @@ fn disk_inode(lsn: u64) -> Vec<u8> {
     let mut inode = vec![0; 512];
     put(&mut inode, 0, b"IN").unwrap();
     inode[4] = 3;
+    inode[24..32].fill(0xcc);
     put(&mut inode, 96, &u32::MAX.to_be_bytes()).unwrap();
     put(&mut inode, 112, &lsn.to_be_bytes()).unwrap();
     put(&mut inode, 152, &NUMBER.to_be_bytes()).unwrap();

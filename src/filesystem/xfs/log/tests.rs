@@ -37,6 +37,19 @@ fn an_unmounted_or_empty_log_changes_nothing() {
 }
 
 #[test]
+fn what_lies_before_an_unmount_does_not_matter() {
+    let mut log = Writer::new(512);
+    let start = log.record(&change(1, 0x11));
+    log.unmount();
+    // The record of the unmount has a tail of its own; make it look as if the damaged one were live.
+    log.ring[start as usize * 512 + 700] ^= 1;
+    let unmount = (start as usize + 2) * 512;
+    log.ring[unmount + 24..unmount + 32].copy_from_slice(&(1_u64 << 32).to_be_bytes());
+    let replay = log.replay(&[]);
+    assert!(replay.clean && replay.incomplete.is_none(), "{:?}", replay.incomplete);
+}
+
+#[test]
 fn the_live_part_may_go_around_the_end_at_any_block() {
     for filler in 90..128 {
         let mut log = Writer::new(128);
