@@ -147,7 +147,8 @@ impl Superblock {
 
     /// How many block groups there are; at most as many as inodes.
     pub(super) fn group_count(&self) -> u64 {
-        (self.blocks - u64::from(self.first_data_block)).div_ceil(u64::from(self.blocks_per_group))
+        // Asked before the fields are held against each other, too: a hostile superblock may say zero.
+        self.blocks.saturating_sub(self.first_data_block.into()).div_ceil(u64::from(self.blocks_per_group).max(1))
     }
 
     pub(super) fn has_metadata_checksums(&self) -> bool {
