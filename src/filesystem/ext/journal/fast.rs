@@ -145,6 +145,8 @@ pub(super) fn read(log: &Log<'_>, end: u32, place: &JournalPlace, doubts: &mut D
     Ok(fast)
 }
 
+/// Goes through the area. One that is full ends with its last block; the kernel reads on, fails, and refuses the whole journal, although
+/// everything in it was promised to be kept.
 fn fill(fast: &mut FastCommits, records: &mut Records, log: &Log<'_>, doubts: &mut Doubts) -> Result<(), FilesystemError> {
     let mut block = Vec::new();
     let mut left = MOST_BYTES;

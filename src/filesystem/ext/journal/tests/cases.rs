@@ -1,9 +1,10 @@
 //! Chosen journals: what is replayed, where the log ends, what is damage, and what is refused.
 
 use super::logbook::{BLOCKS, Form, JOURNAL_BLOCKS, Logbook, Transaction, V3, model, sign};
-use super::written::{blocks, replayed};
+use super::written::{blocks, replayed, source};
 use crate::filesystem::error::FilesystemError;
 use crate::filesystem::ext::journal::superblock::Checksums;
+use crate::filesystem::ext::journal::{JournalPlace, replay};
 
 const FORMS: [Form; 6] = [
     V3,
@@ -72,8 +73,7 @@ fn an_empty_log_and_one_that_needs_no_recovery_change_nothing() {
     let mut logbook = written(V3, &history());
     let mut place = logbook.place();
     place.needs_recovery = false;
-    let source = super::written::source(&logbook);
-    let replay = crate::filesystem::ext::journal::replay(&source, &place).unwrap();
+    let replay = replay(&source(&logbook), &place).unwrap();
     assert_eq!((replay.overlay.count(), replay.transactions, replay.incomplete), (0, 0, None));
     logbook.field(0x1c, 0);
     logbook.sign_superblock();
@@ -102,7 +102,7 @@ fn what_an_earlier_round_has_left_ends_the_log() {
         let stale = Logbook { next: 5, sequence: 41, ..logbook };
         let fresh = Logbook::new(form, 41, 5);
         let mut logbook = Logbook { image: stale.image, ..fresh };
-        logbook.put(0, &fresh.block(0).to_vec());
+        logbook.put(0, fresh.block(0));
         history().iter().for_each(|transaction| drop(logbook.add(transaction)));
         check(&logbook, &history(), 5, None);
     }
@@ -286,8 +286,8 @@ fn a_recorded_error_is_told_beside_the_replay() {
 fn a_journal_outside_of_the_filesystem_is_refused() {
     let logbook = written(V3, &history());
     for runs in [vec![], vec![(BLOCKS - 1, 2)], vec![(u64::MAX, 2)], vec![(300, u64::MAX)], vec![(300, 20)]] {
-        let place = crate::filesystem::ext::journal::JournalPlace { runs, ..logbook.place() };
-        let outcome = crate::filesystem::ext::journal::replay(&super::written::source(&logbook), &place);
+        let place = JournalPlace { runs, ..logbook.place() };
+        let outcome = replay(&source(&logbook), &place);
         assert!(matches!(outcome, Err(FilesystemError::Corrupt { .. })), "{:?}", place.runs);
     }
 }

@@ -155,6 +155,17 @@ fn only_what_a_valid_tail_closes_counts() {
 }
 
 #[test]
+fn an_area_that_is_full_to_its_last_block_is_read_whole() {
+    let mut area = Area::new().head(RUNNING);
+    while area.block < JOURNAL_BLOCKS {
+        let inode = area.block as u32;
+        area = area.name(4, 2, inode, b"n").tail(RUNNING);
+    }
+    let expected: Vec<FastName> = (FIRST..JOURNAL_BLOCKS).map(|inode| added(b"n", inode)).collect();
+    assert_eq!(area.read(None).names(2), expected);
+}
+
+#[test]
 fn a_first_fast_commit_that_is_not_whole_is_told() {
     let begun = || Area::new().head(RUNNING).name(3, 2, 20, b"lost");
     assert!(begun().tail_with(RUNNING, 1).read(Some("a fast commit after transaction 41 fails its checksum")).is_empty());

@@ -29,7 +29,7 @@ impl Image {
         let bytes = fs::read(path).unwrap();
         let word = |at: usize| u32::from_le_bytes(bytes[1024 + at..1024 + at + 4].try_into().unwrap());
         let block_bytes = 1024 << word(24);
-        let journal_bytes = 16 << 20;
+        let journal_bytes = 16_u64 << 20;
         let place = JournalPlace {
             runs: journal_runs(path, journal_bytes / u64::from(block_bytes)),
             block_bytes,

@@ -39,7 +39,7 @@ fn drawn(dice: &Dice) -> (Logbook, Vec<Transaction>) {
     let start = dice.within(1..old.last());
     let mut logbook = Logbook::new(form, sequence, start);
     for block in 1..JOURNAL_BLOCKS {
-        logbook.put(block, &old.block(block).to_vec());
+        logbook.put(block, old.block(block));
     }
     logbook.most_tags = dice.within(1..5) as usize;
     let history: Vec<Transaction> = (0..dice.below(5)).map(|second| transaction(dice, 100 + second)).collect();

@@ -74,7 +74,7 @@ fn compare(path: &Path, inode: u64, fast: &FastCommits, image: &Image) -> usize 
 
 #[test]
 fn fast_commits_hold_what_the_kernel_shows_after_its_recovery() {
-    let mkfs = &["mkfs.ext4", "-q", "-F", "-b", "4096", "-J", "size=8", "-O", "fast_commit"];
+    let mkfs = &["mkfs.ext4", "-q", "-F", "-b", "4096", "-J", "size=6,fast_commit_size=1024", "-O", "fast_commit"];
     let recipe = Recipe { mkfs, size_bytes: 64 << 20, mount_options: "commit=300", shutdown: Shutdown::WithoutLog };
     for (name, work, least) in [("names", NAMES, 100), ("sizes", SIZES, 20)] {
         let mut before = Names::new();
