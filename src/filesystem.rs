@@ -15,12 +15,13 @@ mod detect;
 mod error;
 mod ext;
 mod face;
-#[allow(dead_code, reason = "the readers that use it are not here yet")]
+#[allow(dead_code, reason = "the readers that use it are not all here yet")]
 mod fields;
 mod inode;
 mod overlay;
 mod partition;
 mod view;
+mod xfs;
 
 pub use allocation::{Allocation, Doubt};
 pub use cache::{Cached, METADATA_CACHE_BYTES};
@@ -32,3 +33,4 @@ pub use inode::{FileKind, FileTime, Inode, InodeNumber};
 pub use overlay::{Overlaid, Overlay, Patch};
 pub use partition::{Partition, partition, partitions};
 pub use view::View;
+pub use xfs::Xfs;

@@ -218,7 +218,9 @@ fn attributes_of(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let length = llistxattr(path, &mut list)?;
     list.truncate(length);
     let mut attributes = Vec::new();
-    for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    // XFS shows root how it keeps access lists, beside the lists themselves.
+    let shown = |name: &&[u8]| !name.is_empty() && !name.starts_with(b"trusted.SGI_ACL_");
+    for name in list.split(|byte| *byte == 0).filter(shown) {
         let mut value = vec![0; XATTR_BYTES];
         let length = lgetxattr(path, OsStr::from_bytes(name), &mut value)?;
         value.truncate(length);

@@ -1,0 +1,181 @@
+//! The superblock: what the volume is, how it is cut, where its log lies.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::features::{Features, LOG_V2, SECTOR, unsupported};
+use super::geometry::Geometry;
+use super::log::{LogFacts, LogPlace};
+use super::seal;
+use crate::base::io::ReadAt;
+use crate::filesystem::error::{FilesystemError, Object};
+use crate::filesystem::face::{Identity, Kind};
+use crate::filesystem::fields::Fields;
+
+const MAGIC: &[u8] = b"XFSB";
+/// What is read to learn how long the rest is.
+const SMALLEST_SECTOR_BYTES: u32 = 512;
+const LARGEST_SECTOR_BYTES: u32 = 32 << 10;
+/// The fewest blocks that a group has.
+const SMALLEST_GROUP_BLOCKS: u32 = 64;
+const CHECKSUM_AT: usize = 224;
+
+/// A superblock that was checked.
+#[derive(Debug)]
+pub(super) struct Superblock {
+    pub(super) geometry: Geometry,
+    pub(super) features: Features,
+    /// The number of the root directory.
+    pub(super) root: u64,
+    /// Where the log lies; `None` when it is on another device.
+    pub(super) log: Option<LogPlace>,
+    uuid: [u8; 16],
+    label: Vec<u8>,
+}
+
+/// Reads the first superblock of a view of a volume.
+pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Superblock, FilesystemError> {
+    let head = sector(source, SMALLEST_SECTOR_BYTES)?;
+    let fields = Fields::new(&head, Object::Superblock, 0);
+    if fields.slice(0, 4)? != MAGIC {
+        return Err(FilesystemError::Unrecognised { found: "no XFS superblock at its beginning".to_owned() });
+    }
+    let sector_bytes = u32::from(fields.be16(102)?);
+    if !sector_bytes.is_power_of_two() || !(SMALLEST_SECTOR_BYTES..=LARGEST_SECTOR_BYTES).contains(&sector_bytes) {
+        return Err(fields.corrupt(format!("a sector of {sector_bytes} bytes")));
+    }
+    let whole = sector(source, sector_bytes)?;
+    parse(&Fields::new(&whole, Object::Superblock, 0))
+}
+
+fn sector(source: &Arc<dyn ReadAt>, length: u32) -> Result<Vec<u8>, FilesystemError> {
+    let mut bytes = vec![0; length as usize];
+    source.read_at(0, &mut bytes).map_err(|source| FilesystemError::Io { object: Object::Superblock, source })?;
+    Ok(bytes)
+}
+
+/// Checks a whole sector with a superblock in it.
+fn parse(fields: &Fields<'_>) -> Result<Superblock, FilesystemError> {
+    let features = Features::parse(fields)?;
+    if features.crc {
+        seal::checksum(fields, CHECKSUM_AT)?;
+    }
+    if fields.u8(126)? != 0 {
+        return Err(fields.corrupt("mkfs did not finish (sb_inprogress)"));
+    }
+    if features.metadata_directory && fields.be32(272)? != 0 {
+        return Err(unsupported("rtgroups"));
+    }
+    let geometry = geometry(fields, &features)?;
+    let root = fields.be64(56)?;
+    if geometry.inode(root).is_none() {
+        return Err(fields.corrupt(format!("the root directory is inode {root}, which cannot exist")));
+    }
+    let log = log_place(fields, &geometry)?;
+    let label = fields.slice(108, 12)?.iter().copied().take_while(|byte| *byte != 0).collect();
+    Ok(Superblock { geometry, features, root, log, uuid: fields.array(32)?, label })
+}
+
+fn geometry(fields: &Fields<'_>, features: &Features) -> Result<Geometry, FilesystemError> {
+    let block_log = power(fields, "block", fields.be32(4)?, fields.u8(120)?, 9..=16)?;
+    let inode_bytes = fields.be16(104)?;
+    let inode_log = power(fields, "inode", inode_bytes.into(), fields.u8(122)?, if features.crc { 9..=11 } else { 8..=11 })?;
+    let directory_log = block_log.saturating_add(fields.u8(192)?);
+    if inode_log > block_log || directory_log > 16 {
+        return Err(fields.corrupt(format!(
+            "blocks of 2^{block_log}, inodes of 2^{inode_log} and directory blocks of 2^{directory_log} bytes do not fit"
+        )));
+    }
+    let geometry = Geometry {
+        crc: features.crc,
+        file_type: features.file_type,
+        sparse_inodes: features.sparse_inodes,
+        block_log,
+        sector_bytes: fields.be16(102)?.into(),
+        directory_log,
+        inode_bytes,
+        inodes_per_block_log: block_log - inode_log,
+        group_blocks: fields.be32(84)?,
+        group_block_log: fields.u8(124)?,
+        groups: fields.be32(88)?,
+        data_blocks: fields.be64(8)?,
+        uuid: fields.array(if features.meta_uuid { 248 } else { 32 })?,
+    };
+    check_groups(fields, &geometry, fields.u8(123)?)?;
+    Ok(geometry)
+}
+
+/// A length that must be the power of two that the superblock also names, and lie in a range.
+fn power(fields: &Fields<'_>, what: &str, bytes: u32, log: u8, range: RangeInclusive<u8>) -> Result<u8, FilesystemError> {
+    if range.contains(&log) && bytes == 1 << log {
+        return Ok(log);
+    }
+    Err(fields.corrupt(format!("an {what} of {bytes} bytes, or 2^{log}").replace("an block", "a block")))
+}
+
+/// Everything that shifts and multiplications of [`Geometry`] rely on.
+fn check_groups(fields: &Fields<'_>, geometry: &Geometry, slots_log: u8) -> Result<(), FilesystemError> {
+    let (blocks, groups) = (u64::from(geometry.group_blocks), u64::from(geometry.groups));
+    let bits_needed = u64::BITS - blocks.saturating_sub(1).leading_zeros();
+    let fits = geometry.group_blocks >= SMALLEST_GROUP_BLOCKS
+        && u32::from(geometry.group_block_log) == bits_needed
+        && geometry.group_block_log + geometry.inodes_per_block_log <= 32
+        && slots_log == geometry.inodes_per_block_log
+        && geometry.first_block() < geometry.group_blocks
+        && geometry.data_blocks > blocks.saturating_mul(groups.saturating_sub(1))
+        && geometry.data_blocks <= blocks.saturating_mul(groups)
+        && geometry.data_blocks.leading_zeros() > u32::from(geometry.block_log);
+    if fits {
+        return Ok(());
+    }
+    Err(fields.corrupt(format!("{} blocks do not fit {groups} groups of {blocks}", geometry.data_blocks)))
+}
+
+fn log_place(fields: &Fields<'_>, geometry: &Geometry) -> Result<Option<LogPlace>, FilesystemError> {
+    let (start, blocks) = (fields.be64(48)?, u64::from(fields.be32(96)?));
+    if start == 0 {
+        return Ok(None);
+    }
+    let offset = geometry.blocks(start, blocks).filter(|_| blocks > 0);
+    let offset = offset.ok_or_else(|| fields.corrupt(format!("a log of {blocks} blocks from block {start}")))?;
+    let (versions, second) = (fields.be16(100)?, geometry.crc || fields.be16(100)? & LOG_V2 != 0);
+    let sector_bytes = if versions & SECTOR != 0 { u32::from(fields.be16(194)?) } else { SMALLEST_SECTOR_BYTES };
+    Ok(Some(LogPlace {
+        offset,
+        bytes: blocks << geometry.block_log,
+        version: if second { 2 } else { 1 },
+        sector_bytes: sector_bytes.max(SMALLEST_SECTOR_BYTES),
+        stripe_unit_bytes: if second { fields.be32(196)? } else { 0 },
+    }))
+}
+
+impl Superblock {
+    /// What the volume says of itself.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            kind: Kind::Xfs,
+            uuid: self.uuid,
+            label: self.label.clone(),
+            block_bytes: self.geometry.block_bytes(),
+            size: self.geometry.bytes(),
+        }
+    }
+
+    /// What replay must know.
+    pub(super) fn log_facts(&self) -> LogFacts {
+        let geometry = &self.geometry;
+        LogFacts {
+            crc: geometry.crc,
+            block_bytes: geometry.block_bytes(),
+            block_log: geometry.block_log,
+            ag_blocks: geometry.group_blocks,
+            ag_block_log: geometry.group_block_log,
+            ag_count: geometry.groups,
+            inode_bytes: geometry.inode_bytes,
+            inodes_per_block_log: geometry.inodes_per_block_log,
+            uuid: geometry.uuid,
+            data_blocks: geometry.data_blocks,
+            sector_bytes: geometry.sector_bytes,
+        }
+    }
+}
