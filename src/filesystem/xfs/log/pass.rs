@@ -1,0 +1,88 @@
+//! A pass over the live part: every transaction that is complete there, in the order of their completion.
+
+use std::sync::Arc;
+
+use super::LogFacts;
+use super::live::checksum_fault;
+use super::operation::Operations;
+use super::record::{Record, Records};
+use super::ring::Ring;
+use super::transaction::{Assembly, Keep, Moment, Transaction};
+use crate::base::io::ReadAt;
+use crate::filesystem::error::{FilesystemError, Object};
+
+/// Memory that replay takes: transactions that are not complete, and the overlay. The kernel lets at most 64 MiB gather in one
+/// transaction, and what the longest log can change beside that fits in most cases; where it does not, the view says so.
+pub(super) const MEMORY_BYTES: u64 = 192 << 20;
+
+/// The only byte order that is written today: the little one.
+const LITTLE_ENDIAN: u32 = 1;
+/// Where the superblock has the name that the user gave; the log carries that one.
+const USER_UUID: u64 = 32;
+
+/// The live part, and what its records must look like.
+#[derive(Debug)]
+pub(super) struct Pass<'a> {
+    ring: &'a Ring,
+    tail: u64,
+    head: u64,
+    stripe_unit_bytes: u32,
+    crc: bool,
+    uuids: [[u8; 16]; 2],
+}
+
+impl<'a> Pass<'a> {
+    /// Over the records from `tail` up to `head`.
+    pub(super) fn new(
+        ring: &'a Ring,
+        (tail, head): (u64, u64),
+        stripe_unit_bytes: u32,
+        source: &Arc<dyn ReadAt>,
+        facts: &LogFacts,
+    ) -> Self {
+        // Without a readable superblock there is the other name, which is the same one as long as nobody changed it.
+        let mut user = facts.uuid;
+        if source.read_at(USER_UUID, &mut user).is_err() {
+            user = facts.uuid;
+        }
+        Self { ring, tail, head, stripe_unit_bytes, crc: facts.crc, uuids: [facts.uuid, user] }
+    }
+
+    /// Hands each transaction to `visit`, which says how much memory it takes from then on.
+    pub(super) fn run(
+        &self,
+        keep: Keep,
+        visit: &mut dyn FnMut(&Transaction) -> Result<u64, FilesystemError>,
+    ) -> Result<(), FilesystemError> {
+        let mut assembly = Assembly::new(keep);
+        let mut held_bytes = 0;
+        for record in Records::between(self.ring, self.tail, self.head, self.stripe_unit_bytes) {
+            let record = record.map_err(|fault| fault.error)?;
+            self.check(&record)?;
+            let moment = Moment { lsn: record.header.lsn, byte: record.byte };
+            for operation in Operations::of(&record) {
+                if let Some(transaction) = assembly.take(&operation?, moment)? {
+                    held_bytes = visit(&transaction)?;
+                }
+                if assembly.held_bytes().saturating_add(held_bytes) > MEMORY_BYTES {
+                    return Err(FilesystemError::TooLarge { object: Object::Journal, limit: MEMORY_BYTES });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, record: &Record) -> Result<(), FilesystemError> {
+        if !record.is_whole(self.crc) {
+            return Err(checksum_fault(record).error);
+        }
+        if record.header.format != LITTLE_ENDIAN {
+            let feature = format!("a log in the byte order of another machine (h_fmt {})", record.header.format);
+            return Err(FilesystemError::Unsupported { object: Object::Journal, feature });
+        }
+        if !self.uuids.contains(&record.header.uuid) {
+            return Err(FilesystemError::corrupt(Object::Journal, record.byte, "a log record of another filesystem"));
+        }
+        Ok(())
+    }
+}
