@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod diff;
 mod error;
+pub mod extract;
 pub mod forget;
 pub mod restore;
 pub mod select;

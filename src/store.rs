@@ -14,6 +14,7 @@ use crate::base::clock::Timestamp;
 pub mod cloud;
 #[cfg(any(test, feature = "testkit"))]
 pub mod contract;
+pub mod counting;
 pub mod directory;
 mod error;
 #[cfg(any(test, feature = "testkit"))]

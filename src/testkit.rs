@@ -13,6 +13,7 @@ pub mod image;
 pub mod lockstep;
 pub mod loop_device;
 pub mod manual_clock;
+pub mod model_filesystem;
 pub mod patched;
 pub mod refusal;
 pub mod s3_server;

@@ -1,6 +1,6 @@
 //! Byte ranges, and sets of them kept sorted, disjoint and joined.
 
-use std::{fmt, iter, slice};
+use std::{fmt, iter, slice, vec};
 
 /// `length` bytes from `offset`. The end never overflows: [`Extent::new`] clips it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +49,15 @@ impl Extent {
         let start = self.offset - self.offset % granule;
         let end = self.end().checked_next_multiple_of(granule).unwrap_or(u64::MAX);
         if self.is_empty() { Self::new(start, 0) } else { Self::between(start, end) }
+    }
+
+    /// The largest range of whole granules within this one; the end of the volume, at `size`, counts as the end of a granule.
+    #[must_use]
+    pub fn align_inward(&self, granule: u64, size: u64) -> Self {
+        let granule = granule.max(1);
+        let start = self.offset.checked_next_multiple_of(granule).unwrap_or(u64::MAX);
+        let end = if self.end() >= size { size } else { self.end() - self.end() % granule };
+        Self::between(start, end)
     }
 
     /// Cuts the range at every multiple of `granule`, ascending.
@@ -126,8 +135,14 @@ impl ExtentSet {
     /// True when the set and `extent` share a byte.
     #[must_use]
     pub fn intersects(&self, extent: &Extent) -> bool {
+        self.first_within(extent).is_some()
+    }
+
+    /// The first bytes that the set and `extent` share.
+    #[must_use]
+    pub fn first_within(&self, extent: &Extent) -> Option<Extent> {
         let first = self.extents.partition_point(|e| e.end() <= extent.offset);
-        self.extents.get(first).is_some_and(|e| !e.intersect(extent).is_empty())
+        self.extents.get(first).map(|e| e.intersect(extent)).filter(|both| !both.is_empty())
     }
 
     /// Adds a range. Appending in ascending order is cheap; anywhere else costs a shift.
@@ -222,6 +237,14 @@ impl FromIterator<Extent> for ExtentSet {
     }
 }
 
+impl IntoIterator for ExtentSet {
+    type Item = Extent;
+    type IntoIter = vec::IntoIter<Extent>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.extents.into_iter()
+    }
+}
+
 impl<'a> IntoIterator for &'a ExtentSet {
     type Item = &'a Extent;
     type IntoIter = slice::Iter<'a, Extent>;
@@ -282,6 +305,8 @@ mod tests {
             assert_canonical(&grown);
             prop_assert_eq!(&grown, &collected);
             prop_assert_eq!(grown.contains(at), model(&grown)[at as usize]);
+            let rest = Extent::between(at, UNIVERSE);
+            prop_assert_eq!(grown.first_within(&rest), grown.intersection(&rest.into()).as_slice().first().copied());
         }
 
         #[test]
@@ -302,6 +327,19 @@ mod tests {
         let aligned = set.align_outward(16, 37);
         assert_eq!(aligned.as_slice(), [Extent::new(0, 37)]);
         assert_eq!(Extent::new(7, 0).align_outward(4), Extent::new(4, 0));
+    }
+
+    #[test]
+    fn aligning_inward_keeps_only_whole_granules() {
+        for (extent, expected) in [
+            (Extent::new(5, 40), Extent::new(16, 16)),
+            (Extent::new(16, 16), Extent::new(16, 16)),
+            (Extent::new(5, 95), Extent::between(16, 100)),
+            (Extent::new(5, 200), Extent::between(16, 100)),
+        ] {
+            assert_eq!(extent.align_inward(16, 100), expected, "{extent}");
+        }
+        assert!(Extent::new(5, 20).align_inward(16, 100).is_empty());
     }
 
     #[test]

@@ -9,16 +9,21 @@ use super::failure::Failure;
 use super::output;
 
 pub(super) mod backup;
+pub(super) mod cat;
 pub(super) mod check;
+pub(super) mod cp;
 pub(super) mod diff;
 pub(super) mod doctor;
 pub(super) mod forget;
 pub(super) mod init;
 pub(super) mod key;
+pub(super) mod ls;
 pub(super) mod manual;
+mod place;
 pub(super) mod points;
 pub(super) mod prune;
 pub(super) mod restore;
+pub(super) mod stat;
 mod values;
 
 /// Said below the help of every command.
@@ -34,7 +39,7 @@ Environment:
 
 Exit codes:
   0 done    1 failed    2 wrong usage, or refused    3 data is damaged, unreadable or misreported
-  4 no key, or the wrong one    5 no such repository or point    6 busy    7 store out of reach    130 stopped";
+  4 no key, or the wrong one    5 no such repository, point or file    6 busy    7 store out of reach    130 stopped";
 
 /// Incremental backup of block volumes: verified, encrypted, and restorable with one binary and one key.
 #[derive(Debug, Parser)]
@@ -55,6 +60,10 @@ pub(super) enum Command {
     Diff(diff::DiffArgs),
     Check(check::CheckArgs),
     Restore(restore::RestoreArgs),
+    Ls(ls::LsArgs),
+    Cat(cat::CatArgs),
+    Cp(cp::CpArgs),
+    Stat(stat::StatArgs),
     Forget(forget::ForgetArgs),
     Prune(prune::PruneArgs),
     Key(key::KeyArgs),
@@ -73,6 +82,11 @@ pub(super) struct RepoArgs {
 }
 
 impl RepoArgs {
+    /// For what needs a repository only sometimes.
+    fn optional(self) -> Option<String> {
+        self.repo.filter(|repo| !repo.is_empty())
+    }
+
     fn settle(self) -> Result<String, Failure> {
         self.repo
             .filter(|repo| !repo.is_empty())

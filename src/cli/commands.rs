@@ -1,17 +1,21 @@
 //! One file per command: plain settings in, an outcome out.
 
 pub(super) mod backup;
+pub(super) mod cat;
 pub(super) mod check;
+pub(super) mod cp;
 pub(super) mod demo;
 pub(super) mod diff;
 pub(super) mod doctor;
 pub(super) mod forget;
 pub(super) mod init;
 pub(super) mod key;
+pub(super) mod ls;
 pub(super) mod manual;
 pub(super) mod points;
 pub(super) mod prune;
 pub(super) mod restore;
+pub(super) mod stat;
 
 use std::fs;
 use std::num::NonZero;

@@ -7,7 +7,12 @@ use std::io::{self, ErrorKind, Write};
 /// A reader that has seen enough (`icecore points | head -1`) is no failure: the rest is for nobody.
 pub(super) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    forgive_reader(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// A reader that has seen enough is no failure.
+pub(super) fn forgive_reader(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }

@@ -12,6 +12,8 @@ use crate::base::progress::{Progress, Step};
 
 /// Rate, time left, and how much of it was new.
 const BAR: &str = "{prefix} {bar:24} {percent:>3}%  {bytes}/{total_bytes}  {binary_bytes_per_sec}  eta {eta}  {msg}";
+/// Where nobody knows how much there is.
+const COUNTER: &str = "{prefix} {bytes}  {binary_bytes_per_sec}  {msg}";
 /// A log that is read later needs no more lines than this.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -51,7 +53,7 @@ impl Progress for Bar {
     fn begin(&self, what: &str, total_bytes: u64) {
         let bar = ProgressBar::with_draw_target(Some(total_bytes), ProgressDrawTarget::stderr()).with_prefix(what.to_owned());
         // The template is a constant; should it ever be wrong, the default bar does as well.
-        if let Ok(style) = ProgressStyle::with_template(BAR) {
+        if let Ok(style) = ProgressStyle::with_template(if total_bytes > 0 { BAR } else { COUNTER }) {
             bar.set_style(style.progress_chars("=> "));
         }
         *self.state() = Some((bar, 0));
@@ -108,9 +110,10 @@ struct Counted {
 impl Counted {
     fn line(&self, now: Duration) -> String {
         let seconds = now.saturating_sub(self.begun).as_secs().max(1);
-        let (done, total) = (text::size(self.done_bytes), text::size(self.total_bytes));
+        let done = text::size(self.done_bytes);
+        let of_total = if self.total_bytes > 0 { format!(" of {}", text::size(self.total_bytes)) } else { String::new() };
         let (rate, new) = (text::size(self.done_bytes / seconds), text::size(self.new_bytes));
-        format!("{}: {done} of {total}, {rate}/s, new {new}", self.what)
+        format!("{}: {done}{of_total}, {rate}/s, new {new}", self.what)
     }
 }
 
@@ -165,5 +168,6 @@ mod tests {
     #[test]
     fn the_bar_understands_its_template() {
         assert!(ProgressStyle::with_template(BAR).is_ok());
+        assert!(ProgressStyle::with_template(COUNTER).is_ok());
     }
 }

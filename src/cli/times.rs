@@ -12,6 +12,14 @@ pub(super) fn utc(moment: Timestamp) -> String {
     format!("{:.3}", instant(moment))
 }
 
+/// RFC 3339 in UTC with nanoseconds; nothing where the calendar has no such year.
+pub(super) fn utc_nanoseconds(seconds: i64, nanoseconds: u32) -> Option<String> {
+    let fraction = i32::try_from(nanoseconds).ok()?;
+    let whole = jiff::Timestamp::new(seconds, 0).ok()?;
+    let moment = whole.checked_add(SignedDuration::new(0, fraction)).ok()?;
+    Some(format!("{moment:.9}"))
+}
+
 /// RFC 3339 to the minute on the clocks of `zone`: `2026-05-31T16:00+02:00`.
 pub(super) fn local(moment: Timestamp, zone: &TimeZone) -> String {
     instant(moment).to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M%:z").to_string()

@@ -83,6 +83,7 @@ pub(super) struct PointView {
     tree_stored_bytes: u64,
     duration_ms: u64,
     unreadable: Vec<ExtentView>,
+    omitted_bytes: u64,
     incident: Option<ExtentView>,
     verdicts: Vec<VerdictView>,
 }
@@ -116,6 +117,7 @@ impl PointView {
             tree_stored_bytes: statistics.tree_stored_bytes,
             duration_ms: statistics.duration_ms,
             unreadable: extents(&point.unreadable),
+            omitted_bytes: point.omitted.bytes(),
             incident: point.incident.as_ref().map(ExtentView::from),
             verdicts: said.iter().map(|(_, verdict)| VerdictView::from(verdict)).collect(),
         }

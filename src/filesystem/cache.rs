@@ -129,7 +129,7 @@ mod tests {
             10 * LINE_BYTES + 7
         }
         fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError> {
-            if offset + out.len() as u64 > self.size() {
+            if offset.saturating_add(out.len() as u64) > self.size() {
                 return Err(IoError::OutOfRange { extent: Extent::new(offset, out.len() as u64), size: self.size() });
             }
             self.reads.fetch_add(1, Ordering::Relaxed);

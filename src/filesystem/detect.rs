@@ -6,6 +6,7 @@ use super::error::{FilesystemError, Object};
 use super::ext::Ext;
 use super::face::Filesystem;
 use super::partition::partitions;
+use super::xfs::Xfs;
 use crate::base::io::ReadAt;
 
 const XFS_MAGIC: &[u8] = b"XFSB";
@@ -48,7 +49,7 @@ const SIGNATURES: &[Signature] = &[
 /// Opens the filesystem that begins at the first byte of `source`, and replays its journal or log in memory.
 pub fn open(source: Arc<dyn ReadAt>) -> Result<Box<dyn Filesystem>, FilesystemError> {
     if has(&*source, 0, XFS_MAGIC) {
-        return Err(FilesystemError::Unsupported { object: Object::Superblock, feature: "XFS".to_owned() });
+        return Ok(Box::new(Xfs::open(source)?));
     }
     if Ext::is_here(&*source) {
         return Ok(Box::new(Ext::open(source)?));
@@ -63,8 +64,8 @@ fn describe(source: &dyn ReadAt) -> Result<String, FilesystemError> {
     }
     match partitions(source) {
         Ok(list) if !list.is_empty() => {
-            let numbers: Vec<String> = list.iter().map(|partition| format!("@{}", partition.number)).collect();
-            return Ok(format!("a partition table: choose a partition with {}", numbers.join(", ")));
+            let numbers: Vec<String> = list.iter().map(|partition| partition.number.to_string()).collect();
+            return Ok(format!("a partition table: choose one with --partition {}", numbers.join(" or ")));
         }
         Ok(_) => {}
         Err(error) => return Ok(format!("a partition table that cannot be read: {error}")),
@@ -104,7 +105,6 @@ mod tests {
         assert!(said(|_| {}).contains("nothing but zeros"));
         assert!(said(|bytes| bytes[7] = 1).contains("without a known signature"));
         assert!(said(|bytes| bytes.truncate(100)).contains("nothing but zeros"));
-        assert!(said(|bytes| bytes[..4].copy_from_slice(XFS_MAGIC)).contains("XFS"));
         assert!(said(|bytes| bytes[1080..1082].copy_from_slice(&[0x53, 0xEF])).contains("superblock"));
     }
 
@@ -116,6 +116,6 @@ mod tests {
             bytes[446 + 8] = 8;
             bytes[446 + 12] = 16;
         });
-        assert!(found.contains("choose a partition with @1"), "{found}");
+        assert!(found.contains("choose one with --partition 1"), "{found}");
     }
 }

@@ -78,6 +78,30 @@ pub struct Inode {
 }
 
 impl Inode {
+    /// An inode of no real filesystem, for models.
+    #[cfg(any(test, feature = "testkit"))]
+    #[must_use]
+    pub fn model(number: InodeNumber, kind: FileKind, mode: u16) -> Self {
+        let (accessed, modified, changed) = Default::default();
+        Self {
+            number,
+            generation: 0,
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            links: 1,
+            size: 0,
+            sectors: 0,
+            accessed,
+            modified,
+            changed,
+            created: None,
+            encrypted: false,
+            raw: Box::default(),
+        }
+    }
+
     /// True for a directory.
     #[must_use]
     pub fn is_directory(&self) -> bool {

@@ -7,10 +7,13 @@
 //! pool is ever waiting.
 
 mod audit;
+mod free;
+mod omission;
 mod pipeline;
 mod plan;
 
 pub use audit::{AuditPolicy, audit_sample_chunks};
+pub use free::{FreeSpace, free_space};
 pub use plan::ChangeList;
 
 use crate::base::cancel::Cancel;
@@ -44,6 +47,8 @@ pub struct BackupRequest {
     pub codec: Option<Codec>,
     /// What changed since the volume's newest point, if somebody claims to know.
     pub changed: Option<ChangeList>,
+    /// Bytes that belong to no file, and need not be read. Whoever says so has proven it for this very state of the source.
+    pub free: ExtentSet,
     /// How the claim is audited.
     pub audit: AuditPolicy,
     /// Store everything again, sharing nothing with earlier points.
@@ -101,7 +106,7 @@ pub fn backup(
         if let Some(wrong) = outcome.mismatch {
             progress.warn(&format!("{wrong} changed although the change list says it did not: reading the whole volume instead"));
             incident = Some(wrong);
-            plan = Plan::whole(reader.size());
+            plan = Plan::whole(request, reader.size(), chunk_bytes);
             writer.abandon()?;
             writer = repository.write_point(WriterOptions { whole: true, ..options })?;
         }
@@ -109,7 +114,7 @@ pub fn backup(
     }
     let resumed = writer.is_resumed();
     progress.begin("backing up", plan.bytes());
-    let pipeline = Pipeline { workers: request.workers.max(1), progress, cancel };
+    let pipeline = Pipeline { workers: request.workers.max(1), omitted: plan.omitted(), progress, cancel };
     let outcome = match pipeline.run(reader.as_mut(), plan.windows(WINDOW_BYTES.max(chunk_bytes.into())), &mut writer) {
         Ok(outcome) => outcome,
         Err(error) => return Err(give_up(writer, error)),
@@ -120,6 +125,7 @@ pub fn backup(
         change_source: change_source(request, previous.as_ref(), &plan, sampled),
         consistency: request.consistency,
         unreadable: outcome.unreadable.clone(),
+        omitted: plan.omitted().clone(),
         incident,
         read_bytes: outcome.read_bytes,
         duration_ms: u64::try_from((clock.monotonic().saturating_sub(started)).as_millis()).unwrap_or(u64::MAX),
@@ -201,9 +207,12 @@ fn findings(incident: Option<Extent>, outcome: &ReadOutcome) -> Vec<Finding> {
 }
 
 /// The ranges that a point must have read anew: what is not certain in the previous one, and what lies beyond its end.
+///
+/// What the previous point left out is uncertain whatever a change list says: a block can be written while it is still free, and
+/// become part of a file later without being written again.
 fn uncertain(previous: &ListedPoint, size: u64) -> ExtentSet {
     let tree = previous.point.tree;
-    let mut set = previous.point.unreadable.clone();
+    let mut set = previous.point.unreadable.union(&previous.point.omitted);
     if tree.size != size {
         let leaf = u64::from(tree.chunk_bytes) * FAN_OUT_U64;
         let end = tree.size.min(size);

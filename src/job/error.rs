@@ -1,9 +1,12 @@
 //! Why a job failed, and the few kinds that decide exit codes, metrics and retries.
 
+use std::io;
+
 use thiserror::Error;
 
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::IoError;
+use crate::filesystem::FilesystemError;
 use crate::repository::{CodecError, RepositoryError};
 use crate::store::StoreErrorKind;
 
@@ -19,6 +22,32 @@ pub enum JobError {
     /// The compressor failed.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// The filesystem in a volume failed.
+    #[error(transparent)]
+    Filesystem(#[from] FilesystemError),
+    /// The target of an extraction failed.
+    #[error("cannot {act} {path}; {advice}")]
+    Target {
+        /// What was being done.
+        act: &'static str,
+        /// To what.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+        /// What to try next.
+        advice: &'static str,
+    },
+    /// A file in an archive cannot be had, and its beginning is written already.
+    #[error("the archive ends within {path}: {reason}; extract into a directory instead, or keep incomplete files with --partial")]
+    ArchiveCut {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// What reads the output failed, or went away.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
     /// The request contradicts what is there.
     #[error("{0}")]
     Refused(String),
@@ -82,14 +111,39 @@ impl JobError {
     pub fn kind(&self) -> JobErrorKind {
         match self {
             Self::Repository(error) => repository_kind(error),
+            Self::Filesystem(error) => filesystem_kind(error),
+            Self::ArchiveCut { .. } => JobErrorKind::Damage,
             Self::Io(IoError::Cancelled) | Self::Cancelled => JobErrorKind::Cancelled,
             Self::Io(IoError::Missing { .. }) | Self::IncompletePoint { .. } | Self::Damaged { .. } | Self::ReadBack { .. } => {
                 JobErrorKind::Damage
             }
             Self::Refused(_) => JobErrorKind::Refused,
-            Self::Io(_) | Self::Codec(_) | Self::Worker(_) => JobErrorKind::Failure,
+            Self::Io(IoError::Os { source, .. }) => system_kind(source),
+            Self::Io(_) | Self::Codec(_) | Self::Worker(_) | Self::Target { .. } | Self::Output(_) => JobErrorKind::Failure,
         }
     }
+}
+
+fn filesystem_kind(error: &FilesystemError) -> JobErrorKind {
+    match error {
+        FilesystemError::Io { source, .. } => match source {
+            IoError::Missing { .. } | IoError::OutOfRange { .. } => JobErrorKind::Damage,
+            IoError::Cancelled => JobErrorKind::Cancelled,
+            IoError::Os { source, .. } => system_kind(source),
+        },
+        FilesystemError::Corrupt { .. } => JobErrorKind::Damage,
+        FilesystemError::NotFound { .. } | FilesystemError::NotADirectory { .. } => JobErrorKind::NotFound,
+        FilesystemError::Unrecognised { .. }
+        | FilesystemError::Unsupported { .. }
+        | FilesystemError::Encrypted { .. }
+        | FilesystemError::TooLarge { .. } => JobErrorKind::Failure,
+    }
+}
+
+/// A point that is read like a device fails like one, but what failed may be the store beneath it.
+fn system_kind(error: &io::Error) -> JobErrorKind {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    inner.map_or(JobErrorKind::Failure, repository_kind)
 }
 
 fn repository_kind(error: &RepositoryError) -> JobErrorKind {

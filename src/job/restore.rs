@@ -52,6 +52,8 @@ pub struct RestoreReport {
     pub zero_bytes: u64,
     /// Bytes left alone because the target had them already.
     pub same_bytes: u64,
+    /// Bytes that the point left out because no file used them: zeroed, or left alone where only differences are written.
+    pub omitted_bytes: u64,
     /// Ranges of the target that were not restored, ascending.
     pub findings: Vec<Finding>,
 }
@@ -81,7 +83,7 @@ pub fn restore(
         return Err(JobError::IncompletePoint { bytes: lost_at_source.bytes(), count: lost_at_source.count() });
     }
     progress.begin("restoring", tree.size);
-    let writer = BatchWriter::new(tree, target, options, lost_at_source, progress);
+    let writer = BatchWriter::new(&point.point, target, options, progress);
     let ended = run_threads(repository, tree, &writer, options.workers.max(1), cancel);
     let report = writer.into_report();
     if !options.degraded {

@@ -95,6 +95,7 @@ mod tests {
                 consistency: Consistency::Quiescent,
                 statistics: Statistics::default(),
                 unreadable: ExtentSet::new(),
+                omitted: ExtentSet::new(),
                 incident: None,
                 writer: String::new(),
                 host: String::new(),

@@ -55,7 +55,7 @@ impl Repository {
     /// Reads chunks; one for each thread.
     #[must_use]
     pub fn chunk_reader(&self) -> ChunkReader {
-        ChunkReader { fetcher: self.fetcher(), ring: Arc::clone(&self.ring) }
+        ChunkReader::new(self.fetcher(), Arc::clone(&self.ring))
     }
 }
 
@@ -105,6 +105,10 @@ pub struct ChunkReader {
 }
 
 impl ChunkReader {
+    pub(super) fn new(fetcher: FrameFetcher, ring: Arc<Keyring>) -> Self {
+        Self { fetcher, ring }
+    }
+
     /// Reads the stored chunks among `entries`, the first of which is chunk `first_chunk` of `tree`, and shows each with its place
     /// in the volume: its bytes, verified, or what is wrong with it. Not in order. Only damage is shown; a store that is out of
     /// reach is this call's own error.

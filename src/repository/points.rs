@@ -50,7 +50,7 @@ impl Repository {
     fn points_below(&self, prefix: &str) -> Result<PointListing, RepositoryError> {
         let mut listing = PointListing::default();
         for entry in list_all(self.store.as_ref(), prefix)? {
-            match self.read_point(&entry.key) {
+            match self.point_object(&entry.key) {
                 Ok(point) => listing.points.push(point),
                 Err(RepositoryError::Store(error)) if error.is_not_found() => listing.vanished += 1,
                 Err(error) if error.is_damage() => listing.damaged.push((entry.key, error)),
@@ -61,7 +61,7 @@ impl Repository {
         Ok(listing)
     }
 
-    fn read_point(&self, key: &ObjectKey) -> Result<ListedPoint, RepositoryError> {
+    fn point_object(&self, key: &ObjectKey) -> Result<ListedPoint, RepositoryError> {
         let object = self.store.get(key)?;
         let (volume, id) = names::parse_point(key).ok_or_else(|| RepositoryError::damaged(key, "its name is no point's name"))?;
         let fields = sealed::open(&self.ring, EnvelopeKind::Point, key, &object)?;
@@ -156,7 +156,7 @@ impl Repository {
     pub fn newest_basis(&self, volume: &str) -> Result<(Option<ListedPoint>, Vec<RepositoryError>), RepositoryError> {
         let mut damaged = Vec::new();
         for entry in list_all(self.store.as_ref(), &names::points_of(self.volume_key(volume)))?.into_iter().rev() {
-            match self.read_point(&entry.key) {
+            match self.point_object(&entry.key) {
                 Ok(point) if self.is_being_forgotten(point.id)? => {}
                 Ok(point) => return Ok((Some(point), damaged)),
                 Err(RepositoryError::Store(error)) if error.is_not_found() => {}

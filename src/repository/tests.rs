@@ -4,5 +4,6 @@ mod anatomy;
 mod damage;
 mod hostile;
 mod leases;
+mod point_reader;
 mod races;
 mod tree;

@@ -8,13 +8,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::codec::FrameCompressor;
+use super::earlier::EarlierChunks;
 use super::error::RepositoryError;
 use super::format::frame::{Codec, FrameKind};
 use super::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, FrameRef, NodeRef};
 use super::format::point::{ChangeSource, Consistency, Point, Previous, Statistics, Tree};
-use super::frame::{PackBuilder, Payload};
-use super::ids::{LeaseId, PointId};
+use super::frame::Payload;
+use super::ids::PointId;
 use super::leases::{Checkpoint, HeldLease};
+use super::pack_stream::PackStream;
 use super::points::ListedPoint;
 use super::recent::RecentChunks;
 use super::spare::SpareBuffers;
@@ -63,20 +65,14 @@ pub struct PointFacts {
     pub consistency: Consistency,
     /// Ranges that could not be read.
     pub unreadable: ExtentSet,
+    /// Ranges handed to [`PointWriter::omit`].
+    pub omitted: ExtentSet,
     /// A change list was caught lying, here.
     pub incident: Option<Extent>,
     /// Bytes read from the source.
     pub read_bytes: u64,
     /// From start to now, in milliseconds.
     pub duration_ms: u64,
-}
-
-/// Packs of one kind, one of them being filled.
-#[derive(Debug)]
-struct PackStream {
-    open: Option<PackBuilder>,
-    spare: SpareBuffers,
-    stored_bytes: u64,
 }
 
 /// Decoded nodes of the old tree at hand while a tree is built.
@@ -126,8 +122,8 @@ impl Repository {
         Ok(PointWriter {
             lease,
             uploader: Uploader::new(&self.store, options.upload_threads)?,
-            data: PackStream { open: None, spare: spare.clone(), stored_bytes: 0 },
-            nodes: PackStream { open: None, spare, stored_bytes: 0 },
+            data: PackStream::new(spare.clone()),
+            nodes: PackStream::new(spare),
             builder: TreeBuilder::new(options.size, options.chunk_bytes),
             old,
             resumed,
@@ -159,39 +155,6 @@ impl Repository {
     }
 }
 
-/// Entries of earlier trees at the places of a volume; one for each thread that compares.
-#[derive(Debug)]
-pub struct EarlierChunks {
-    trees: Vec<TreeReader>,
-    leaves: Vec<Option<(u64, Vec<ChunkEntry>)>>,
-}
-
-impl EarlierChunks {
-    /// What each earlier tree holds from `first_chunk` on, to the end of that chunk's leaf. The newest tree comes first.
-    ///
-    /// A leaf that is damaged holds nothing here, so that what it lost is stored again.
-    pub fn at(&mut self, first_chunk: u64) -> Result<Vec<&[ChunkEntry]>, RepositoryError> {
-        let leaf = first_chunk - first_chunk % FAN_OUT_U64;
-        for (tree, cached) in self.trees.iter_mut().zip(&mut self.leaves) {
-            if cached.as_ref().is_none_or(|(known, _)| *known != leaf) {
-                *cached = Some((leaf, readable_leaf(tree, leaf)?));
-            }
-        }
-        let skip = usize::try_from(first_chunk - leaf).unwrap_or_default();
-        Ok(self.leaves.iter().flatten().map(|(_, entries)| entries.get(skip..).unwrap_or_default()).collect())
-    }
-}
-
-fn readable_leaf(tree: &mut TreeReader, leaf: u64) -> Result<Vec<ChunkEntry>, RepositoryError> {
-    match tree.leaf(leaf) {
-        Err(error) if error.is_damage() => {
-            tracing::warn!(%error, "an earlier point is damaged here; its chunks are stored again");
-            Ok(Vec::new())
-        }
-        other => other,
-    }
-}
-
 impl PointWriter {
     /// A cutter for one thread.
     #[must_use]
@@ -211,9 +174,8 @@ impl PointWriter {
     pub fn earlier(&self) -> EarlierChunks {
         let previous = self.options.previous.as_ref().filter(|_| !self.options.distrust).map(|point| point.point.tree);
         let resumed = self.resumed.map(|checkpoint| checkpoint.tree);
-        let trees: Vec<_> =
-            previous.into_iter().chain(resumed).map(|tree| self.repository.tree_reader(tree, COMPARE_CACHE_NODES)).collect();
-        EarlierChunks { leaves: vec![None; trees.len()], trees }
+        let trees = previous.into_iter().chain(resumed);
+        EarlierChunks::new(trees.map(|tree| self.repository.tree_reader(tree, COMPARE_CACHE_NODES)).collect())
     }
 
     /// True when a killed run's work is being used.
@@ -239,6 +201,22 @@ impl PointWriter {
             match open.get_mut(index) {
                 Some(place) => *place = entry,
                 None => return Err(RepositoryError::Misused { what: "a window crosses its leaf's end".to_owned() }),
+            }
+        }
+        self.checkpoint_if_due()
+    }
+
+    /// Leaves whole chunks out, whatever the previous point has there. In one ascending order with the windows.
+    pub fn omit(&mut self, extent: Extent) -> Result<(), RepositoryError> {
+        let chunk_bytes = u64::from(self.options.chunk_bytes);
+        for piece in extent.cut(chunk_bytes * FAN_OUT_U64) {
+            self.lease.keep()?;
+            let (first, after) = (piece.offset / chunk_bytes, piece.end().div_ceil(chunk_bytes));
+            let leaf = first - first % FAN_OUT_U64;
+            self.open_leaf(leaf)?;
+            let places = usize::try_from(first - leaf).unwrap_or_default()..usize::try_from(after - leaf).unwrap_or_default();
+            if let Some(chunks) = self.leaf.as_mut().and_then(|(_, open)| open.get_mut(places)) {
+                chunks.fill(ChunkEntry::Hole);
             }
         }
         self.checkpoint_if_due()
@@ -277,7 +255,7 @@ impl PointWriter {
     /// Gives up. What was stored stays until the lease lapses, and a later run can take it from the last checkpoint.
     pub fn abandon(mut self) -> Result<(), RepositoryError> {
         self.close_leaf()?;
-        if self.data.stored_bytes == 0 {
+        if self.data.stored_bytes() == 0 {
             return self.lease.release();
         }
         self.checkpoint()?;
@@ -296,11 +274,12 @@ impl PointWriter {
             statistics: Statistics {
                 read_bytes: facts.read_bytes,
                 new_bytes: self.new_bytes,
-                data_stored_bytes: self.data.stored_bytes,
-                tree_stored_bytes: self.nodes.stored_bytes,
+                data_stored_bytes: self.data.stored_bytes(),
+                tree_stored_bytes: self.nodes.stored_bytes(),
                 duration_ms: facts.duration_ms,
             },
             unreadable: facts.unreadable,
+            omitted: facts.omitted,
             incident: facts.incident,
             writer: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
             host: self.options.host.clone(),
@@ -366,10 +345,10 @@ impl PointWriter {
     }
 
     fn checkpoint_if_due(&mut self) -> Result<(), RepositoryError> {
-        if self.data.stored_bytes < self.checkpoint_at {
+        if self.data.stored_bytes() < self.checkpoint_at {
             return Ok(());
         }
-        self.checkpoint_at = self.data.stored_bytes + self.options.checkpoint_bytes;
+        self.checkpoint_at = self.data.stored_bytes() + self.options.checkpoint_bytes;
         self.checkpoint()
     }
 
@@ -388,47 +367,5 @@ impl PointWriter {
     fn close_packs(&mut self) -> Result<(), RepositoryError> {
         self.data.close(&self.uploader)?;
         self.nodes.close(&self.uploader)
-    }
-}
-
-/// Room for the slot table behind a full pack.
-const PACK_SLACK_BYTES: usize = 256 << 10;
-
-impl PackStream {
-    /// Seals a payload into the open pack, and sends the pack on its way once it is long enough.
-    fn add(
-        &mut self,
-        payload: &Payload<'_>,
-        repository: &Repository,
-        lease: LeaseId,
-        uploader: &Uploader,
-    ) -> Result<FrameRef, RepositoryError> {
-        let target = repository.config.pack_bytes as usize;
-        if self.open.as_ref().is_some_and(|pack| pack.length() + payload.bytes.len() > target) {
-            self.close(uploader)?;
-        }
-        let pack = match &mut self.open {
-            Some(pack) => pack,
-            None => self.open.insert(PackBuilder::new(
-                &repository.ring,
-                repository.environment.entropy.as_ref(),
-                lease,
-                self.spare.take(target + PACK_SLACK_BYTES),
-            )?),
-        };
-        let before = pack.length();
-        let frame = pack.add(payload)?;
-        self.stored_bytes += (pack.length() - before) as u64;
-        Ok(frame)
-    }
-
-    fn close(&mut self, uploader: &Uploader) -> Result<(), RepositoryError> {
-        match self.open.take().filter(|pack| !pack.is_empty()) {
-            Some(pack) => {
-                let (id, bytes) = pack.finish();
-                uploader.submit(names::pack(id), self.spare.lend(bytes))
-            }
-            None => Ok(()),
-        }
     }
 }

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
+use crate::base::extent::ExtentSet;
 use crate::base::progress::{Progress, Silent};
 use crate::job::JobError;
 use crate::job::backup::{AuditPolicy, BackupReport, BackupRequest, ChangeList, backup};
@@ -58,6 +59,7 @@ pub fn request(repository: &Repository, volume: &str) -> BackupRequest {
         chunk_bytes: None,
         codec: None,
         changed: None,
+        free: ExtentSet::new(),
         audit: AuditPolicy::default(),
         full: false,
         consistency: Consistency::Quiescent,

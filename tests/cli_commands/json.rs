@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{XattrFlags, lsetxattr};
 use serde_json::Value;
 
+use crate::files::ext4;
 use crate::world::{World, change, damage, files_below, noise};
 
 /// The documented fields of each schema, as paths: `points[].unreadable[].offset_bytes`.
@@ -132,11 +134,38 @@ fn damaged_output() -> Vec<Value> {
     vec![listed, scrubbed, world.run(&["points", "--json"]).exits(3).json()]
 }
 
+/// What commands on files print, and what they print when a pack is damaged.
+fn file_outputs() -> Option<Vec<Value>> {
+    let image = ext4(32 << 20, |mount| {
+        fs::write(mount.join("file"), noise(2 << 20, 1)).unwrap();
+        fs::write(mount.join("other"), noise(2 << 20, 2)).unwrap();
+        xattr(&mount.join("file"));
+    })?;
+    let world = World::new();
+    world.backup(image.path().to_str().unwrap(), &["--volume", "disk"]).exits(0);
+    let json = |arguments: &[&str], code: i32| world.run(&[arguments, &["--json"]].concat()).exits(code).json();
+    let mut outputs = vec![json(&["ls", "disk@latest"], 0), json(&["stat", "disk@latest:/file"], 0)];
+    for pack in files_below(&world.path("repository/packs")) {
+        let whole = fs::read(&pack).unwrap();
+        damage(&pack);
+        drop(fs::remove_dir_all(world.path("out")));
+        let run = world.run(&["cp", "disk@latest:/", "out", "--partial", "--json"]);
+        fs::write(pack, whole).unwrap();
+        outputs.extend((run.code == 3 && !run.out.is_empty()).then(|| run.json()));
+    }
+    Some(outputs)
+}
+
+fn xattr(path: &Path) {
+    lsetxattr(path, "user.note", b"x", XattrFlags::empty()).unwrap();
+}
+
 #[test]
 fn every_json_output_has_exactly_the_documented_fields_and_no_schema_is_left_out() {
     let documented = Documented::read();
     let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for value in every_output().into_iter().chain(damaged_output()) {
+    let Some(of_files) = file_outputs() else { return };
+    for value in every_output().into_iter().chain(damaged_output()).chain(of_files) {
         let (schema, paths) = documented.check(&value);
         seen.entry(schema).or_default().extend(paths);
     }
@@ -144,5 +173,6 @@ fn every_json_output_has_exactly_the_documented_fields_and_no_schema_is_left_out
     assert_eq!(seen.keys().cloned().collect::<BTreeSet<_>>(), schemas);
     let check = &seen["icecore.check.v1"];
     assert!(check.contains("damage[].extents[].offset_bytes") && check.contains("chain_breaks[].missing"), "{check:?}");
+    assert!(seen["icecore.cp.v1"].contains("findings[].missing[].offset_bytes"));
     assert!(seen["icecore.points.v1"].contains("damaged[].reason"));
 }

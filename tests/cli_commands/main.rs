@@ -8,9 +8,11 @@
     reason = "tests and their helpers fail by panicking, say why they skip, and have no readers of documentation"
 )]
 
+mod allocated;
 mod changes;
 mod damage;
 mod devices;
+mod files;
 mod help;
 mod json;
 mod keys;
@@ -19,5 +21,6 @@ mod refusals;
 mod round_trip;
 mod stopping;
 mod terminal;
+mod tree_facts;
 mod upkeep;
 mod world;

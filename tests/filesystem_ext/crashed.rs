@@ -2,16 +2,18 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use icecore::filesystem::View;
+use icecore::filesystem::{InodeNumber, View};
 use icecore::testkit::contents::random_bytes;
 use icecore::testkit::crash_image::{CrashImage, Mounted, Recipe, Shutdown};
 use icecore::testkit::differential::compare;
 use icecore::testkit::image::{Image, run};
 use icecore::testkit::{self, tree::populate};
 
+use crate::allocation::fill_with_words;
 use crate::{MIB, none, open};
 
 /// Changes of every kind after a sync, each synced for itself, so that nothing of it lies in place.
@@ -49,12 +51,23 @@ fn check(options: &[&str], mount_options: &str, shutdown: Shutdown) {
     assert_eq!(allocation.doubts, []);
     // Whoever backs up this volume without its free blocks gets the same files.
     let copy = crashed.copy("copy").unwrap();
-    crate::allocation::fill_with_words(&copy, &allocation.free);
+    fill_with_words(&copy, &allocation.free);
     let point = copy.with_file_name("point");
     fs::create_dir(&point).unwrap();
-    let mounted = Mounted::new(&copy, point, "ro").unwrap();
-    none(&compare(mounted.point(), &*ours));
+    // Mounted read-only, this kernel cannot recover fast commits.
+    let mounted = Mounted::new(&copy, point, "noatime").unwrap();
+    let mut differences = compare(mounted.point(), &*ours);
+    if options.contains(&"fast_commit") {
+        differences.retain(|line| !is_of_recovery(line));
+    }
+    none(&differences);
     drop(mounted);
+}
+
+/// The kernel carries fast commits out one by one: directories get the time of recovery, and new ones lose a link and their space.
+/// We show them as they were before the crash.
+fn is_of_recovery(line: &str) -> bool {
+    ["modified is", "changed is", "links is 1, we say 2", "sectors is 0, we say"].iter().any(|words| line.contains(words))
 }
 
 #[test]
@@ -98,7 +111,7 @@ fn check_frozen(features: &str) {
     let ours = open(&image.path().with_extension("copy"));
     assert_eq!(*ours.view(), View::Clean);
     for (metadata, _open) in &held {
-        let number = icecore::filesystem::InodeNumber(std::os::unix::fs::MetadataExt::ino(metadata));
+        let number = InodeNumber(metadata.ino());
         assert!(ours.inode(number).unwrap_err().to_string().contains("no such file"), "{number:?}");
     }
     assert_eq!(ours.allocation().doubts, []);

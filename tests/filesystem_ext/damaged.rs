@@ -1,16 +1,17 @@
 //! A flipped bit in any verified structure is an error that names the structure, and never another answer.
 
 use std::fs::{self, File};
+use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
+use std::sync::Arc;
 
 use icecore::base::extent::Extent;
 use icecore::filesystem::{self, Filesystem, FilesystemError, Inode, Object, Source};
 use icecore::testkit::contents::random_bytes;
 use icecore::testkit::image::{Image, run};
 use icecore::testkit::volume::MemoryVolume;
-use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::MIB;
@@ -39,7 +40,7 @@ fn image() -> Vec<u8> {
 }
 
 /// `e2fsck` says 1 when it made an index.
-fn tolerate_repairs(error: std::io::Error) -> std::io::Result<()> {
+fn tolerate_repairs(error: io::Error) -> io::Result<()> {
     if error.to_string().contains("e2fsck 1.4") { Ok(()) } else { Err(error) }
 }
 

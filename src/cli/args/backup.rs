@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{JsonArgs, RepoArgs, values};
-use crate::cli::commands::backup::Settings;
+use crate::cli::commands::backup::{Allocated, Settings};
 use crate::cli::context::Voice;
 use crate::cli::failure::Failure;
 use crate::device::{EngineChoice, Pace};
@@ -31,6 +31,11 @@ pub(in crate::cli) struct BackupArgs {
     /// marked, and the exit code is 3.
     #[arg(long, value_name = "FILE", conflicts_with = "full")]
     changed: Option<PathBuf>,
+    /// auto leaves out what the file system on SOURCE proves to be free, and reads everything where there is any doubt
+    ///
+    /// A restore then gives back every file, but zeros where the source held left-overs of deleted ones.
+    #[arg(long, default_value = "off", value_parser = values::allocated)]
+    allocated: Allocated,
     /// How small a wrong share of a change list the sample must notice, 999 times in 1000
     #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = values::share)]
     audit_share: f64,
@@ -69,6 +74,7 @@ impl BackupArgs {
             location: self.repo.settle()?,
             source: self.source,
             changed: self.changed,
+            allocated: self.allocated,
             audit: AuditPolicy { wrong_share: self.audit_share, ..AuditPolicy::default() },
             chunk_bytes: self.chunk,
             codec: self.codec,

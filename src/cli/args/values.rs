@@ -2,6 +2,7 @@
 
 use bytesize::ByteSize;
 
+use crate::cli::commands::backup::Allocated;
 use crate::device::{EngineChoice, Pace};
 use crate::repository::format::frame::Codec;
 
@@ -46,6 +47,15 @@ pub(super) fn pace(text: &str) -> Result<Pace, String> {
         "gentle" => Ok(Pace::Gentle),
         "full" => Ok(Pace::Full),
         _ => Err("write gentle or full".to_owned()),
+    }
+}
+
+/// `auto` or `off`.
+pub(super) fn allocated(text: &str) -> Result<Allocated, String> {
+    match text {
+        "auto" => Ok(Allocated::Auto),
+        "off" => Ok(Allocated::Off),
+        _ => Err("write auto or off".to_owned()),
     }
 }
 

@@ -10,16 +10,16 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{default_workers, host_name};
-use crate::base::extent::Extent;
+use crate::base::extent::{Extent, ExtentSet};
 use crate::base::finding::Finding;
-use crate::base::io::{BulkRead, IoError};
+use crate::base::io::{BulkRead, IoError, ReadAt};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::outcome::Outcome;
 use crate::cli::views::{FindingView, PointView};
 use crate::cli::{output, text, times};
 use crate::device::{self, DeviceFile, EngineChoice, Mounted, Pace, ReaderOptions, SourceOptions, impact};
-use crate::job::backup::{AuditPolicy, BackupReport, BackupRequest, ChangeList, backup};
+use crate::job::backup::{AuditPolicy, BackupReport, BackupRequest, ChangeList, FreeSpace, backup, free_space};
 use crate::repository::Verdicts;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::Consistency;
@@ -31,6 +31,7 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) source: PathBuf,
     pub(in crate::cli) volume: String,
     pub(in crate::cli) changed: Option<PathBuf>,
+    pub(in crate::cli) allocated: Allocated,
     pub(in crate::cli) audit: AuditPolicy,
     pub(in crate::cli) chunk_bytes: Option<u32>,
     pub(in crate::cli) codec: Option<Codec>,
@@ -40,6 +41,15 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) pace: Pace,
     pub(in crate::cli) engine: EngineChoice,
     pub(in crate::cli) workers: Option<usize>,
+}
+
+/// Whether free space is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Allocated {
+    /// Where it is proven to be free.
+    Auto,
+    /// Never: the point is the source byte by byte.
+    Off,
 }
 
 /// Packs on their way at once: enough to hide the latency of an object store, and each holds one pack in memory.
@@ -54,6 +64,7 @@ struct View {
     schema: &'static str,
     point: PointView,
     resumed: bool,
+    allocation_doubts: Vec<String>,
     findings: Vec<FindingView>,
 }
 
@@ -64,7 +75,9 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     let changed = settings.changed.as_deref().map(read_change_list).transpose()?;
     let source = Arc::new(device::open(&settings.source, &SourceOptions { live: settings.live })?);
     let repository = context.repository(&settings.location)?;
-    let request = request(context, &settings, &source, changed);
+    let space = free_space_of(&settings, &source);
+    space.doubts.iter().take(FINDINGS_SHOWN).for_each(|doubt| output::say(doubt));
+    let request = request(context, &settings, &source, changed, space.free);
     let progress = context.progress();
     let mut open_reader = |window_bytes| open_reader(context, &settings, &source, window_bytes);
     let report = backup(&repository, &request, &mut open_reader, progress.as_ref(), &context.interrupts.cancel())?;
@@ -74,6 +87,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         schema: "icecore.backup.v1",
         point: PointView::new(&report.point, &Verdicts::new()),
         resumed: report.resumed,
+        allocation_doubts: space.doubts,
         findings: report.findings.iter().map(FindingView::from).collect(),
     };
     context.report(&view, || describe(context, &report))?;
@@ -87,13 +101,28 @@ fn step_back() {
     }
 }
 
-fn request(context: &Context, settings: &Settings, source: &DeviceFile, changed: Option<ChangeList>) -> BackupRequest {
+fn free_space_of(settings: &Settings, source: &Arc<DeviceFile>) -> FreeSpace {
+    match (settings.allocated, source.mounted()) {
+        (Allocated::Off, _) => FreeSpace::default(),
+        (Allocated::Auto, Mounted::ReadWrite(_)) => FreeSpace::none("everything is read: what is free changes while it is mounted"),
+        (Allocated::Auto, Mounted::No | Mounted::ReadOnly(_)) => free_space(Arc::clone(source) as Arc<dyn ReadAt>),
+    }
+}
+
+fn request(
+    context: &Context,
+    settings: &Settings,
+    source: &DeviceFile,
+    changed: Option<ChangeList>,
+    free: ExtentSet,
+) -> BackupRequest {
     BackupRequest {
         volume: settings.volume.clone(),
         source: settings.source.display().to_string(),
         chunk_bytes: settings.chunk_bytes,
         codec: settings.codec,
         changed,
+        free,
         audit: settings.audit,
         full: settings.full,
         consistency: match source.mounted() {
@@ -165,8 +194,12 @@ fn describe(context: &Context, report: &BackupReport) -> String {
         0 => String::new(),
         bytes => format!("unreadable: {bytes} bytes in {}\n", text::count(point.unreadable.count() as u64, "range")),
     };
+    let omitted = match point.omitted.bytes() {
+        0 => String::new(),
+        bytes => format!("left out: {} that no file uses\n", text::size(bytes)),
+    };
     format!(
-        "point {} of volume {}, cut {}\nread {} of {}, new {}, stored {} in {}\n{resumed}{incident}{lost}",
+        "point {} of volume {}, cut {}\nread {} of {}, new {}, stored {} in {}\n{resumed}{omitted}{incident}{lost}",
         report.point.id.short(),
         point.volume,
         times::local(point.cut, &context.zone),

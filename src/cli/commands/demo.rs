@@ -86,6 +86,7 @@ fn backup_settings(location: &str, image: &Path) -> backup::Settings {
         source: image.to_path_buf(),
         volume: "disk".to_owned(),
         changed: None,
+        allocated: backup::Allocated::Off,
         audit: AuditPolicy::default(),
         chunk_bytes: None,
         codec: None,

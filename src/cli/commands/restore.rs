@@ -39,6 +39,7 @@ struct View {
     written_bytes: u64,
     zero_bytes: u64,
     same_bytes: u64,
+    omitted_bytes: u64,
     verified: bool,
     findings: Vec<FindingView>,
 }
@@ -70,6 +71,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         written_bytes: report.written_bytes,
         zero_bytes: report.zero_bytes,
         same_bytes: report.same_bytes,
+        omitted_bytes: report.omitted_bytes,
         verified: settings.verify,
         findings: report.findings.iter().map(FindingView::from).collect(),
     };

@@ -52,7 +52,7 @@ impl<'a> Record<'a> {
 
     pub(super) fn verify_extra(&self) -> Result<(), FilesystemError> {
         let end = usize::from(OLD_INODE_BYTES) + usize::from(self.extra);
-        if self.extra % 4 != 0 || (self.extra > 0 && end > self.fields.length()) {
+        if !self.extra.is_multiple_of(4) || (self.extra > 0 && end > self.fields.length()) {
             return Err(self.fields.corrupt(format!("{} extra bytes cannot be", self.extra)));
         }
         Ok(())

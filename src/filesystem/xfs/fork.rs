@@ -245,3 +245,6 @@ fn layout<'a>(disk: &Disk, inode: &'a Inode, object: Object) -> Result<(Layout<'
     let at = disk.geometry().inode(inode.number.0).map_or(0, |place| place.byte);
     Ok((Layout::of(Fields::new(&inode.raw, object, at)), at))
 }
+
+#[cfg(test)]
+mod tests;

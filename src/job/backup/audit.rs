@@ -56,8 +56,8 @@ pub(super) fn audit(
     entropy: &dyn Entropy,
     cancel: &Cancel,
 ) -> Result<AuditOutcome, JobError> {
-    let Plan::Listed { chunks, size, chunk_bytes, .. } = plan else { return Ok(AuditOutcome::default()) };
-    let unlisted = ExtentSet::whole(*size).difference(chunks);
+    let Plan::Listed { chunks, omitted, size, chunk_bytes, .. } = plan else { return Ok(AuditOutcome::default()) };
+    let unlisted = ExtentSet::whole(*size).difference(&chunks.union(omitted));
     let sample = choose(&unlisted, u64::from(*chunk_bytes), audit_sample_chunks(policy), entropy)?;
     let (mut outcome, cutter, mut earlier) = (AuditOutcome::default(), writer.cutter(), writer.earlier());
     let mut failed = None;

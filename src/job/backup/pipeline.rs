@@ -27,6 +27,8 @@ pub(super) struct ReadOutcome {
 #[derive(Debug)]
 pub(super) struct Pipeline<'a> {
     pub(super) workers: usize,
+    /// What is left out, besides what is read.
+    pub(super) omitted: &'a ExtentSet,
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: &'a Cancel,
 }
@@ -102,13 +104,18 @@ impl Pipeline<'_> {
     ) -> Result<ReadOutcome, JobError> {
         let mut early = BTreeMap::new();
         let mut outcome = ReadOutcome::default();
+        let mut omitted = self.omitted.as_slice().iter().peekable();
         for cut in cut {
             let cut = cut?;
             early.insert(cut.window.extent.offset, cut);
             while let Some(next) = next_in_order(&mut early, order) {
+                while let Some(gap) = omitted.next_if(|gap| gap.offset < next.window.extent.offset) {
+                    writer.omit(*gap)?;
+                }
                 self.append(next, writer, &mut outcome)?;
             }
         }
+        omitted.try_for_each(|gap| writer.omit(*gap))?;
         outcome.unreadable = coarsen(outcome.unreadable);
         Ok(outcome)
     }

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::omission::omittable;
 use super::{BackupRequest, uncertain};
 use crate::base::extent::{Extent, ExtentSet};
 use crate::repository::ListedPoint;
@@ -47,11 +48,15 @@ pub(super) enum Plan {
     Whole {
         /// Size of the volume in bytes.
         size: u64,
+        /// Whole chunks that are left out.
+        omitted: ExtentSet,
     },
     /// These chunks; the rest is the previous point's.
     Listed {
         /// Whole chunks, cut off at the volume's end.
         chunks: ExtentSet,
+        /// Whole chunks that are left out.
+        omitted: ExtentSet,
         /// Bytes that the list named.
         listed_bytes: u64,
         /// Size of the volume in bytes.
@@ -62,19 +67,18 @@ pub(super) enum Plan {
 }
 
 impl Plan {
-    pub(super) fn whole(size: u64) -> Self {
-        Self::Whole { size }
+    pub(super) fn whole(request: &BackupRequest, size: u64, chunk_bytes: u32) -> Self {
+        Self::Whole { size, omitted: omittable(&request.free, chunk_bytes, size) }
     }
 
     pub(super) fn new(request: &BackupRequest, previous: Option<&ListedPoint>, size: u64, chunk_bytes: u32) -> Self {
         match (&request.changed, previous) {
-            (Some(list), Some(previous)) if !request.full => Self::Listed {
-                chunks: list.extents.union(&uncertain(previous, size)).align_outward(chunk_bytes.into(), size),
-                listed_bytes: list.extents.bytes(),
-                size,
-                chunk_bytes,
-            },
-            _ => Self::whole(size),
+            (Some(list), Some(previous)) if !request.full => {
+                let due = list.extents.union(&uncertain(previous, size)).align_outward(chunk_bytes.into(), size);
+                let omitted = due.intersection(&omittable(&request.free, chunk_bytes, size));
+                Self::Listed { chunks: due.difference(&omitted), omitted, listed_bytes: list.extents.bytes(), size, chunk_bytes }
+            }
+            _ => Self::whole(request, size, chunk_bytes),
         }
     }
 
@@ -85,20 +89,28 @@ impl Plan {
         }
     }
 
+    /// What is left out, ascending.
+    pub(super) fn omitted(&self) -> &ExtentSet {
+        match self {
+            Self::Whole { omitted, .. } | Self::Listed { omitted, .. } => omitted,
+        }
+    }
+
     /// How many bytes will be read.
     pub(super) fn bytes(&self) -> u64 {
         match self {
-            Self::Whole { size } => *size,
+            Self::Whole { size, omitted } => size.saturating_sub(omitted.bytes()),
             Self::Listed { chunks, .. } => chunks.bytes(),
         }
     }
 
     /// The extents to read, ascending, none crossing a multiple of `window_bytes`.
     pub(super) fn windows(&self, window_bytes: u64) -> Box<dyn Iterator<Item = Extent> + Send + '_> {
-        match self {
-            Self::Whole { size } => Box::new(Extent::new(0, *size).cut(window_bytes)),
-            Self::Listed { chunks, .. } => Box::new(chunks.as_slice().iter().flat_map(move |extent| extent.cut(window_bytes))),
-        }
+        let extents: Box<dyn Iterator<Item = Extent> + Send + '_> = match self {
+            Self::Whole { size, omitted } => Box::new(ExtentSet::whole(*size).difference(omitted).into_iter()),
+            Self::Listed { chunks, .. } => Box::new(chunks.as_slice().iter().copied()),
+        };
+        Box::new(extents.flat_map(move |extent| extent.cut(window_bytes)))
     }
 }
 
@@ -118,10 +130,11 @@ mod tests {
     #[test]
     fn windows_never_cross_a_boundary_and_cover_the_plan() {
         let chunks: ExtentSet = [Extent::new(16384, 600_000), Extent::new(1 << 20, 16384)].into_iter().collect();
-        let plan = Plan::Listed { chunks: chunks.clone(), listed_bytes: 0, size: 2 << 20, chunk_bytes: 16384 };
+        let plan =
+            Plan::Listed { chunks: chunks.clone(), omitted: ExtentSet::new(), listed_bytes: 0, size: 2 << 20, chunk_bytes: 16384 };
         let windows: Vec<_> = plan.windows(262_144).collect();
         assert_eq!(windows.iter().copied().collect::<ExtentSet>(), chunks);
         assert!(windows.iter().all(|w| w.offset / 262_144 == (w.end() - 1) / 262_144));
-        assert_eq!(Plan::whole(1000).windows(256).count(), 4);
+        assert_eq!(Plan::Whole { size: 1000, omitted: Extent::new(256, 256).into() }.windows(256).count(), 3);
     }
 }

@@ -10,7 +10,7 @@ use crate::base::finding::Finding;
 use crate::base::progress::{Progress, Step};
 use crate::job::JobError;
 use crate::repository::format::node::ChunkEntry;
-use crate::repository::format::point::Tree;
+use crate::repository::format::point::{Point, Tree};
 use crate::repository::{ChunkReader, RepositoryError, chunk_extent};
 
 /// Zeros are compared with the target in pieces of this many bytes.
@@ -25,6 +25,7 @@ pub(super) struct BatchWriter<'a> {
     target: &'a dyn RestoreTarget,
     options: RestoreOptions,
     lost_at_source: &'a ExtentSet,
+    omitted: &'a ExtentSet,
     progress: &'a dyn Progress,
     written: AtomicU64,
     zeroed: AtomicU64,
@@ -35,17 +36,17 @@ pub(super) struct BatchWriter<'a> {
 
 impl<'a> BatchWriter<'a> {
     pub(super) fn new(
-        tree: &'a Tree,
+        point: &'a Point,
         target: &'a dyn RestoreTarget,
         options: RestoreOptions,
-        lost_at_source: &'a ExtentSet,
         progress: &'a dyn Progress,
     ) -> Self {
         Self {
-            tree,
+            tree: &point.tree,
             target,
             options,
-            lost_at_source,
+            lost_at_source: &point.unreadable,
+            omitted: &point.omitted,
             progress,
             written: AtomicU64::new(0),
             zeroed: AtomicU64::new(0),
@@ -80,7 +81,9 @@ impl<'a> BatchWriter<'a> {
         if self.options.target_is_zero {
             self.zeroed.fetch_add(extent.length, Ordering::Relaxed);
         } else if self.options.only_differences {
-            extent.cut(COMPARE_BYTES).try_for_each(|piece| self.zero_if_not(piece, memory))?;
+            // Whatever stands where nobody knows what the source held is as good as zeros, and costs no write.
+            let known = ExtentSet::from(extent).difference(self.omitted);
+            known.into_iter().flat_map(|part| part.cut(COMPARE_BYTES)).try_for_each(|piece| self.zero_if_not(piece, memory))?;
         } else {
             self.target.zero(extent)?;
             self.zeroed.fetch_add(extent.length, Ordering::Relaxed);
@@ -201,6 +204,7 @@ impl<'a> BatchWriter<'a> {
             written_bytes: self.written.into_inner(),
             zero_bytes: self.zeroed.into_inner(),
             same_bytes: self.same.into_inner(),
+            omitted_bytes: self.omitted.bytes(),
             findings,
         }
     }

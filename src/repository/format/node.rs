@@ -9,7 +9,7 @@
 //!   1 stored                   frame index u8 | place in frame u8 | chunk id [32]
 //!   2 stored with gaps         the same; ranges the source could not read are zeros in it, and listed in the point
 //!   3 unreadable               no byte of the chunk could be read
-//!   4 omitted, 5 patch         reserved
+//!   4, 5                       reserved
 //! inner entry, level 1 and up
 //!   0 hole                     all zeros below
 //!   1 child                    frame index u8 | node id [32]

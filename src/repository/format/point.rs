@@ -25,9 +25,13 @@ const INCIDENT: u16 = 9;
 const WRITER: u16 = 10;
 const HOST: u16 = 11;
 const TREE: u16 = CRITICAL;
+/// Critical: who does not know it would take what was left out for zeros.
+const OMITTED: u16 = CRITICAL | 1;
 
 /// More unreadable extents than this are joined into coarser ones before they are recorded.
 pub const MAX_UNREADABLE_EXTENTS: usize = 65_536;
+/// No more ranges than this are left out of a point; smaller ones are read instead.
+pub const MAX_OMITTED_EXTENTS: usize = 65_536;
 
 /// Size, chunk size and root: all that is needed to read a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +134,8 @@ pub struct Point {
     pub statistics: Statistics,
     /// Ranges that the source could not give.
     pub unreadable: ExtentSet,
+    /// Ranges that belonged to no file and were not read. The tree has holes there, but nobody knows what the source held.
+    pub omitted: ExtentSet,
     /// A change list was caught lying, at this chunk.
     pub incident: Option<Extent>,
     /// Program and version that wrote it.
@@ -169,14 +175,19 @@ impl Point {
             fields.put(INCIDENT, &encode_extents(&[incident]));
         }
         fields.put(WRITER, self.writer.as_bytes()).put(HOST, self.host.as_bytes());
-        fields.put(TREE, &encode_tree(&self.tree)).finish()
+        fields.put(TREE, &encode_tree(&self.tree));
+        if !self.omitted.is_empty() {
+            fields.put(OMITTED, &encode_extents(self.omitted.as_slice()));
+        }
+        fields.finish()
     }
 
     /// Reads the fields of an opened envelope.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        let fields = Fields::parse(bytes, WHAT, &[TREE])?;
+        let fields = Fields::parse(bytes, WHAT, &[TREE, OMITTED])?;
         let incident = fields.optional(INCIDENT).map(parse_extents).transpose()?;
         let unreadable = fields.optional(UNREADABLE).map(parse_extents).transpose()?.unwrap_or_default();
+        let omitted = fields.optional(OMITTED).map(parse_extents).transpose()?.unwrap_or_default();
         Ok(Self {
             volume: fields.text(VOLUME)?,
             cut: Timestamp(fields.u64(CUT)?),
@@ -190,6 +201,7 @@ impl Point {
             },
             statistics: parse_statistics(fields.required(STATISTICS)?)?,
             unreadable: unreadable.into_iter().collect(),
+            omitted: omitted.into_iter().collect(),
             incident: incident.and_then(|extents| extents.first().copied()),
             writer: fields.text_or_empty(WRITER),
             host: fields.text_or_empty(HOST),
@@ -342,6 +354,7 @@ mod tests {
             consistency: Consistency::Live,
             statistics: Statistics { read_bytes: 10, duration_ms: 11, ..Statistics::default() },
             unreadable: [Extent::new(512, 512), Extent::new(4096, 512)].into_iter().collect(),
+            omitted: Extent::new(65536, 131_072).into(),
             incident: Some(Extent::new(16384, 16384)),
             writer: "icecore 0.1.0".into(),
             host: "node-1".into(),
@@ -361,6 +374,7 @@ mod tests {
         let bare = Point {
             previous: None,
             unreadable: ExtentSet::new(),
+            omitted: ExtentSet::new(),
             incident: None,
             tree: Tree { root: NodeRef::Hole, ..full.tree },
             ..full

@@ -70,6 +70,7 @@ impl Scene {
             consistency: Consistency::Live,
             statistics: Statistics::default(),
             unreadable: ExtentSet::new(),
+            omitted: ExtentSet::new(),
             incident: Some(Extent::new(u64::MAX, u64::MAX)),
             writer: String::new(),
             host: String::new(),

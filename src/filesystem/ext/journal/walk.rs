@@ -88,11 +88,6 @@ impl<'a> Walk<'a> {
         Fields::new(&self.block, Object::Journal, self.byte)
     }
 
-    /// Where the block of the last step lies, in bytes of the filesystem.
-    pub(super) fn byte(&self) -> u64 {
-        self.byte
-    }
-
     /// True when the checksum at `field` of the last step's block matches, or the log has none.
     pub(super) fn matches_checksum(&self, field: usize) -> Result<bool, FilesystemError> {
         if !self.log.superblock.checksums.in_blocks() {

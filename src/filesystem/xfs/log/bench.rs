@@ -203,7 +203,7 @@ impl Writer {
 pub(super) fn seal_record(head: &mut [u8], data: &[u8]) {
     head[32..36].fill(0);
     let mut covered = head[..328].to_vec();
-    head.chunks(BLOCK_LENGTH).skip(1).for_each(|block| covered.extend(&block[..260]));
+    head.chunks(BLOCK_LENGTH).take(data.len().div_ceil(32 << 10)).skip(1).for_each(|block| covered.extend(&block[..260]));
     covered.extend(data);
     head[32..36].copy_from_slice(&crc32c::crc32c(&covered).to_le_bytes());
 }

@@ -109,7 +109,7 @@ impl Format {
 
 /// Applies the changes of a buffer, unless what lies there is as new. True when it did.
 pub(super) fn replay(item: &Item, format: &Format, moment: Moment, state: &mut State) -> Result<bool, FilesystemError> {
-    let place = place_of(format.buffer, moment.byte)?;
+    let place = place_of(format.buffer, moment.byte, &state.facts)?;
     let mut bytes = state.target.read(place, usize::try_from(format.buffer.blocks * BLOCK_BYTES).unwrap_or(0))?;
     let crc = state.facts.crc;
     let newer = crc && stamp::age(&bytes, &state.facts.uuid).is_some_and(|there| there >= moment.lsn);
@@ -132,9 +132,11 @@ pub(super) fn replay(item: &Item, format: &Format, moment: Moment, state: &mut S
     Ok(true)
 }
 
-fn place_of(buffer: Buffer, byte: u64) -> Result<u64, FilesystemError> {
+fn place_of(buffer: Buffer, byte: u64, facts: &LogFacts) -> Result<u64, FilesystemError> {
     let length = buffer.blocks * BLOCK_BYTES;
-    buffer.block.checked_mul(BLOCK_BYTES).filter(|_| (1..=LONGEST_BYTES).contains(&length)).ok_or_else(|| {
+    let sector_bytes = u64::from(facts.sector_bytes).max(1);
+    let fits = |place: &u64| place.is_multiple_of(sector_bytes) && (1..=LONGEST_BYTES).contains(&length);
+    buffer.block.checked_mul(BLOCK_BYTES).filter(fits).ok_or_else(|| {
         let what = format!("a buffer in the log of {length} bytes at block {}", buffer.block);
         FilesystemError::corrupt(Object::Journal, byte, what)
     })

@@ -1,7 +1,7 @@
 //! Changes of an inode: its core as a whole, and the forks that changed.
 
 use super::cancel::Buffer;
-use super::core::{CORE_BYTES, CORE_BYTES_3, LogCore};
+use super::core::{CORE_BYTES_3, LogCore};
 use super::fork::{self, Room};
 use super::item::Item;
 use super::put::{put, seal};
@@ -80,7 +80,8 @@ impl Format {
 pub(super) enum Outcome {
     /// It was applied.
     Applied,
-    /// It was applied, and the nodes of this inode's block map still name another owner.
+    /// It was applied, and the nodes of this inode's block map still name another owner: two files exchanged their content, which
+    /// defragmentation does. The kernel goes through the nodes; here the inode is named as uncertain.
     OwnerChanges(u64),
     /// Its chunk is freed further on, or what lies there is newer.
     Passed,
@@ -161,7 +162,6 @@ fn put_forks(
 
 /// Where the forks lie: the core says where the second begins, in units of 8 bytes; 0 for none.
 fn rooms(inode: &[u8], core_bytes: usize) -> (Room, Room) {
-    debug_assert!(core_bytes >= CORE_BYTES);
     let space = inode.len().saturating_sub(core_bytes);
     let split = usize::from(inode.get(82).copied().unwrap_or(0)) * 8;
     let data = if split == 0 { space } else { split.min(space) };

@@ -80,7 +80,9 @@ fn is_intact(head: &mut [u8], data: &[u8], header: &Header) -> bool {
 }
 
 fn checksum(head: &[u8], covered: usize, data: &[u8]) -> u32 {
-    let mut blocks = head.chunks_exact(BLOCK_LENGTH);
+    // Blocks of the header that the data does not need are not covered.
+    let needed = data.len().div_ceil(WORDS * BLOCK_LENGTH);
+    let mut blocks = head.chunks_exact(BLOCK_LENGTH).take(needed);
     let first = blocks.next().and_then(|block| block.get(..covered)).unwrap_or_default();
     let more = blocks.map(|block| block.get(..MORE_COVERED).unwrap_or_default());
     let head = more.fold(crc32c::crc32c(first), crc32c::crc32c_append);

@@ -7,7 +7,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::image::Image;
-use crate::base::io::ReadAt;
 use crate::filesystem::ext::journal::{FastCommits, FastName, FastRange};
 use crate::testkit;
 use crate::testkit::crash_image::{CrashImage, Mounted, Recipe, Shutdown, shell};

@@ -1,0 +1,37 @@
+//! The arguments that name a file in a recovery point, an image or a device.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use super::RepoArgs;
+use crate::cli::place::Place;
+
+/// What every command on files takes.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PlaceArgs {
+    /// POINT[:/PATH], or IMAGE-OR-DEVICE[:/PATH]
+    ///
+    /// What exists as a file or device, or begins with /, ./ or ../, is an image or device; anything else is a point: the beginning of
+    /// an id, 'latest', VOLUME@latest, or VOLUME@TIME. The path begins at the first ':/'; without one it is the root directory.
+    #[arg(value_name = "PLACE")]
+    place: OsString,
+    #[command(flatten)]
+    repo: RepoArgs,
+    /// The partition that holds the file system, counted from 1
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    partition: Option<u32>,
+    /// Follow symbolic links in PATH; they never lead out of the volume
+    #[arg(short = 'L', long)]
+    follow: bool,
+    /// Read a device although it is mounted read-write; what is shown may be mixed
+    #[arg(long)]
+    live: bool,
+}
+
+impl PlaceArgs {
+    pub(super) fn settle(self) -> Place {
+        let Self { place, repo, partition, follow, live } = self;
+        Place { text: place, location: repo.optional(), partition, follow, live }
+    }
+}
