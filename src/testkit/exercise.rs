@@ -10,11 +10,11 @@ use crate::base::io::ReadAt;
 use crate::filesystem::{self, Entry, FileKind, Filesystem, Inode, InodeNumber, Source};
 
 /// Inodes that a walk visits, and names that it takes from one directory: a damaged one can name everything a million times.
-const MAX_INODES: usize = 150;
+const MAX_INODES: usize = 80;
 const MAX_NAMES: usize = 400;
 /// How much of a file is mapped and read at once.
 const PIECE_BYTES: u64 = 1 << 20;
-const READ_BYTES: usize = 32 << 10;
+const READ_BYTES: usize = 8 << 10;
 /// The longest target of a link, and the longest name.
 const MAX_TARGET_BYTES: usize = 4096;
 const MAX_NAME_BYTES: usize = 255;
@@ -165,7 +165,8 @@ impl Walk<'_> {
 
     fn content(&mut self, opened: &dyn Filesystem, file: &Inode) {
         let half = file.size / 2;
-        for start in [0, half, file.size.saturating_sub(PIECE_BYTES / 2), u64::MAX - PIECE_BYTES] {
+        let end = file.size.saturating_sub(READ_BYTES as u64 / 2);
+        for start in BTreeSet::from([0, half, end, u64::MAX - PIECE_BYTES]) {
             let asked = Extent::new(start, PIECE_BYTES);
             self.map(opened, file, asked);
             self.read(opened, file, start);

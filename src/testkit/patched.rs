@@ -54,11 +54,11 @@ impl ReadAt for Patched {
         let asked = Extent::new(offset, out.len() as u64);
         for (at, bytes) in &self.patches {
             let both = asked.intersect(&Extent::new(*at, bytes.len() as u64));
-            let (to, from) = ((both.offset - asked.offset.min(both.offset)) as usize, (both.offset - at.min(&both.offset)) as usize);
-            let length = both.length as usize;
-            if length > 0 {
-                out[to..to + length].copy_from_slice(&bytes[from..from + length]);
+            if both.is_empty() {
+                continue;
             }
+            let (to, from, length) = (both.offset - offset, both.offset - at, both.length as usize);
+            out[to as usize..][..length].copy_from_slice(&bytes[from as usize..][..length]);
         }
         Ok(())
     }
