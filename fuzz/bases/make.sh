@@ -172,16 +172,20 @@ ext() {
     done
 }
 
-# The journal: its superblock and the blocks that are live, and the last 256 blocks, which fast commits use.
+# The journal: its superblock, and the live part of its ring, or the fast commits behind the ring. Its blocks need not lie together.
 journal() {
-    local name=$1 target=$2 first blocks
-    first=$(debugfs -R 'bmap <8> 0' "$(image "$name")" 2>/dev/null)
-    blocks=1024
+    local name=$1 target=$2 blocks fast start index wanted
+    said() { dumpe2fs "$(image "$name")" 2>/dev/null | sed -n "s/^$1: *//p"; }
+    blocks=$(said 'Total journal blocks') fast=$(said 'Fast commit length') start=$(said 'Journal start')
+    local ring=$((blocks - ${fast:-0}))
+    wanted=(0)
     if [ "$target" = ext_fast_commit ]; then
-        region "$name" "$target" $(((first + blocks - 256) * 1024)) $((64 * 1024))
+        for index in $(seq "$ring" $((blocks - 1))); do wanted+=("$index"); done
     else
-        region "$name" "$target" $((first * 1024)) $((96 * 1024))
+        for index in $(seq 0 63); do wanted+=($(((start - 1 + index) % (ring - 1) + 1))); done
     fi
+    for index in "${wanted[@]}"; do echo "bmap <8> $index"; done | debugfs -f /dev/stdin "$(image "$name")" 2>/dev/null | grep -x '[0-9]*' |
+        while read -r index; do region "$name" "$target" $((index * 1024)) 1024; done
 }
 
 # xfs NAME: the same for XFS in blocks of 1 KiB whose groups are a power of two long, so that block numbers are places.
@@ -209,10 +213,20 @@ xfs() {
     core xfs_directory "${numbers[long]}" && forks xfs_directory "${numbers[long]}" -d
 }
 
+# The log from the tail that its last record names.
 xfs_log() {
-    local name=$1 start
-    start=$(xfs_db -r -c 'sb 0' -c 'p logstart' "$(image "$name")" | sed 's/.*= //')
-    region "$name" xfs_log $((start * 1024)) $((256 * 1024))
+    local name=$1 start tail
+    start=$(xfs_db -r -c 'sb 0' -c 'p logstart' "$(image "$name")" 2>/dev/null | sed 's/.*= //')
+    tail=$(python3 - "$(image "$name")" $((start * 1024)) <<'PYTHON'
+import struct, sys
+with open(sys.argv[1], "rb") as image:
+    image.seek(int(sys.argv[2]))
+    log = image.read(4 << 20)
+heads = [log[at : at + 32] for at in range(0, len(log), 512) if log[at : at + 4] == b"\xfe\xed\xba\xbe"]
+print(max(struct.unpack(">QQ", head[16:32]) for head in heads)[1] & 0xFFFFFFFF)
+PYTHON
+    )
+    region "$name" xfs_log $((start * 1024 + tail * 512)) $((128 * 1024))
 }
 
 ext4=(mkfs.ext4 -q -F -b 1024 -I 256 -N 256 -J size=1 -m 0 -E lazy_itable_init=0,lazy_journal_init=0,nodiscard)
