@@ -20,6 +20,8 @@ work=$PWD/fuzz/target/work
 
 is_pinned() { [ "$("$@" --version 2>/dev/null)" = "cargo-fuzz $pinned" ]; }
 
+mkdir -p fuzz/corpus
+
 build() {
     local fuzz=cargo-fuzz
     if ! is_pinned cargo-fuzz; then
