@@ -46,8 +46,8 @@ impl FuzzTarget {
         let list = fs::read_to_string(folder.join("regions.txt"))?;
         let mut bases = Vec::new();
         for (image, regions) in regions_of(&list, name) {
-            let file = fs::File::open(folder.join(format!("{image}.img.zst")))?;
-            let bytes: Arc<[u8]> = zstd::bulk::decompress(&read_all(file)?, MAX_BASE_BYTES)?.into();
+            let compressed = fs::read(folder.join(format!("{image}.img.zst")))?;
+            let bytes: Arc<[u8]> = zstd::bulk::decompress(&compressed, MAX_BASE_BYTES)?.into();
             let regions = if regions.is_empty() { filled(&bytes) } else { regions };
             bases.push(Base { bytes, regions });
         }
@@ -187,10 +187,4 @@ fn filled(bytes: &[u8]) -> Vec<Extent> {
     let pieces = (0..).zip(bytes.chunks(PIECE_BYTES)).filter(|(_, piece)| piece.iter().any(|byte| *byte != 0));
     let filled: ExtentSet = pieces.map(|(index, piece)| Extent::new(index * PIECE_BYTES as u64, piece.len() as u64)).collect();
     filled.as_slice().to_vec()
-}
-
-fn read_all(mut file: fs::File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut file, &mut bytes)?;
-    Ok(bytes)
 }
