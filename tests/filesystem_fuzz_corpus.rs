@@ -86,16 +86,18 @@ fn the_base_images_hold_what_their_targets_are_about() {
         }
     };
     let files = Seen { inodes: 80, names: 140, segments: 50, attributes: 9, links: 2, ..Seen::default() };
+    // What only the journal or the log knows is among them.
+    let replayed = Seen { names: 150, attributes: 12, links: 3, ..files };
     let extents = Seen { segments: 200, ..files };
     check("ext_image", 0, extents);
     check("ext_image", 1, extents);
     check("ext_image", 2, files);
-    check("ext_image", 3, files);
-    check("ext_image", 4, files);
-    check("ext_image", 5, Seen { names: 160, ..files });
+    check("ext_image", 3, replayed);
+    check("ext_image", 4, replayed);
+    check("ext_image", 5, Seen { names: 170, ..files });
     check("xfs_image", 0, extents);
-    check("xfs_image", 1, Seen { attributes: 0, segments: 4, ..files });
-    check("xfs_image", 2, files);
+    check("xfs_image", 1, Seen { attributes: 0, segments: 4, names: 120, ..files });
+    check("xfs_image", 2, replayed);
     check("partition_table", 0, Seen { inodes: 2, ..Seen::default() });
     check("partition_table", 1, Seen { inodes: 3, ..Seen::default() });
     assert!(missing.is_empty(), "{}", missing.join("\n"));

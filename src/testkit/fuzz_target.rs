@@ -13,6 +13,7 @@ use std::{fs, io};
 use super::exercise::{Seen, exercise, exercise_partitions};
 use super::patched::Patched;
 use crate::base::extent::{Extent, ExtentSet};
+use zstd::bulk::decompress;
 
 /// The largest base image; zeros in them cost nothing on disk, but do in memory.
 const MAX_BASE_BYTES: usize = 32 << 20;
@@ -47,7 +48,7 @@ impl FuzzTarget {
         let mut bases = Vec::new();
         for (image, regions) in regions_of(&list, name) {
             let compressed = fs::read(folder.join(format!("{image}.img.zst")))?;
-            let bytes: Arc<[u8]> = zstd::bulk::decompress(&compressed, MAX_BASE_BYTES)?.into();
+            let bytes: Arc<[u8]> = decompress(&compressed, MAX_BASE_BYTES)?.into();
             let regions = if regions.is_empty() { filled(&bytes) } else { regions };
             bases.push(Base { bytes, regions });
         }
