@@ -10,6 +10,7 @@
 use std::process::ExitCode;
 
 mod args;
+mod catalog;
 mod commands;
 mod context;
 mod dispatch;

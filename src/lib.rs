@@ -5,6 +5,7 @@
 //! `ARCHITECTURE.md` shows the rooms and the arrows allowed between them; `docs/format.md` describes every persisted byte.
 
 pub mod base;
+pub mod catalog;
 pub mod cli;
 pub mod device;
 pub mod filesystem;

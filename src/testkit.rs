@@ -19,6 +19,8 @@ pub mod refusal;
 pub mod s3_server;
 pub mod seeded_entropy;
 pub mod stamped;
+pub mod toy_disk;
+pub mod toy_filesystem;
 pub mod tree;
 pub mod trial;
 pub mod turnstile;

@@ -24,9 +24,10 @@ const ROOMS: &[Room] = &[
     Room { name: "store", floor: 1, may_use: &["base"] },
     Room { name: "repository", floor: 2, may_use: &["base", "store"] },
     Room { name: "filesystem", floor: 2, may_use: &["base"] },
-    Room { name: "job", floor: 4, may_use: &["base", "device", "store", "repository", "filesystem"] },
-    Room { name: "cli", floor: 6, may_use: &["base", "device", "store", "repository", "filesystem", "job"] },
-    Room { name: rules::CELLAR, floor: 9, may_use: &["base", "device", "store", "repository", "filesystem", "job"] },
+    Room { name: "catalog", floor: 3, may_use: &["base", "repository", "filesystem"] },
+    Room { name: "job", floor: 4, may_use: &["base", "device", "store", "repository", "filesystem", "catalog"] },
+    Room { name: "cli", floor: 6, may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "job"] },
+    Room { name: rules::CELLAR, floor: 9, may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "job"] },
 ];
 
 /// Files that are no room: the front door of the library, and the binary.

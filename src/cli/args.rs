@@ -14,6 +14,7 @@ pub(super) mod check;
 pub(super) mod cp;
 pub(super) mod diff;
 pub(super) mod doctor;
+pub(super) mod files;
 pub(super) mod forget;
 pub(super) mod init;
 pub(super) mod key;
@@ -33,6 +34,7 @@ Environment:
   ICECORE_KEY_FILE        a file that holds a key; tried first
   ICECORE_PASSPHRASE      a passphrase; tried next. With neither, a terminal is asked
   ICECORE_NEW_PASSPHRASE  the passphrase that 'key add' adds
+  ICECORE_CACHE_DIR       where the local index of files is kept
   ICECORE_LOG             what is logged, such as debug
   TZ                      the time zone of calendars and of times without one
   AWS_*, GOOGLE_*, AZURE_*  how to reach object stores
@@ -58,6 +60,8 @@ pub(super) enum Command {
     Backup(backup::BackupArgs),
     Points(points::PointsArgs),
     Diff(diff::DiffArgs),
+    Find(files::FindArgs),
+    History(files::HistoryArgs),
     Check(check::CheckArgs),
     Restore(restore::RestoreArgs),
     Ls(ls::LsArgs),

@@ -18,6 +18,8 @@ pub(super) fn dispatch(command: Command, context: Context) -> anyhow::Result<Out
         Command::Backup(args) => run!(backup, args.settle()?),
         Command::Points(args) => run!(points, args.settle()?),
         Command::Diff(args) => run!(diff, args.settle()?),
+        Command::Find(args) => run!(find, args.settle()?),
+        Command::History(args) => run!(history, args.settle()?),
         Command::Check(args) => run!(check, args.settle()?),
         Command::Restore(args) => run!(restore, args.settle()?),
         Command::Ls(args) => run!(ls, args.settle()),

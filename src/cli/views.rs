@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::times;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::finding::Finding;
+use crate::repository::format::catalog::CatalogSummary;
 use crate::repository::format::point::{ChangeSource, Consistency};
 use crate::repository::format::verdict::Verdict;
 use crate::repository::{ListedPoint, Verdicts};
@@ -85,7 +86,37 @@ pub(super) struct PointView {
     unreadable: Vec<ExtentView>,
     omitted_bytes: u64,
     incident: Option<ExtentView>,
+    catalog: Option<CatalogView>,
     verdicts: Vec<VerdictView>,
+}
+
+/// What a point's file catalog holds.
+#[derive(Debug, Serialize)]
+struct CatalogView {
+    filesystem: &'static str,
+    uuid: String,
+    view: &'static str,
+    inodes: u64,
+    names: u64,
+    left_out: u64,
+    stored_bytes: u64,
+}
+
+impl From<&CatalogSummary> for CatalogView {
+    fn from(summary: &CatalogSummary) -> Self {
+        Self {
+            filesystem: ["unknown", "ext2", "ext3", "ext4", "xfs"]
+                .get(usize::from(summary.filesystem))
+                .copied()
+                .unwrap_or("unknown"),
+            uuid: summary.uuid.iter().map(|byte| format!("{byte:02x}")).collect(),
+            view: ["unknown", "clean", "replayed", "stale"].get(usize::from(summary.view)).copied().unwrap_or("unknown"),
+            inodes: summary.inodes,
+            names: summary.names,
+            left_out: summary.left_out,
+            stored_bytes: summary.stored_bytes,
+        }
+    }
 }
 
 impl PointView {
@@ -119,6 +150,7 @@ impl PointView {
             unreadable: extents(&point.unreadable),
             omitted_bytes: point.omitted.bytes(),
             incident: point.incident.as_ref().map(ExtentView::from),
+            catalog: point.catalog.as_ref().and_then(|catalog| catalog.summary.as_ref()).map(CatalogView::from),
             verdicts: said.iter().map(|(_, verdict)| VerdictView::from(verdict)).collect(),
         }
     }

@@ -1,18 +1,20 @@
 //! Backup: a volume becomes a recovery point, at the cost of what changed where that is known.
 //!
 //! ```text
-//!   plan ─► reader ─► cut, compare, compress (one thread a core) ─► append in order ─► packs, tree, point
+//!   plan ─► reader ─► cut, compare, compress (one thread a core) ─► append in order ─► packs, tree, catalog, point
 //! ```
 //! A window's memory goes back to the reader only when the window has been appended, so whatever is slow, no more than the reader's
 //! pool is ever waiting.
 
 mod audit;
+mod catalog;
 mod free;
 mod omission;
 mod pipeline;
 mod plan;
 
 pub use audit::{AuditPolicy, audit_sample_chunks};
+pub use catalog::{CatalogOutcome, CatalogRequest, MadeCatalog, OpenFilesystem};
 pub use free::{FreeSpace, free_space};
 pub use plan::ChangeList;
 
@@ -65,6 +67,8 @@ pub struct BackupRequest {
     pub upload_threads: usize,
     /// Stored bytes between two checkpoints.
     pub checkpoint_bytes: u64,
+    /// How the file catalog is made; none is made without.
+    pub catalog: Option<CatalogRequest>,
 }
 
 /// What a backup did.
@@ -76,6 +80,8 @@ pub struct BackupReport {
     pub findings: Vec<Finding>,
     /// A killed run's work was used.
     pub resumed: bool,
+    /// What became of the file catalog.
+    pub catalog: CatalogOutcome,
 }
 
 /// Windows are this long unless chunks are longer.
@@ -119,6 +125,7 @@ pub fn backup(
         Ok(outcome) => outcome,
         Err(error) => return Err(give_up(writer, error)),
     };
+    let catalog = catalog::make(repository, request, previous.as_ref(), &mut writer, progress)?;
     let facts = PointFacts {
         cut: request.cut,
         source: request.source.clone(),
@@ -132,7 +139,7 @@ pub fn backup(
     };
     let point = writer.commit(facts)?;
     progress.finish();
-    Ok(BackupReport { point, findings: findings(incident, &outcome), resumed })
+    Ok(BackupReport { point, findings: findings(incident, &outcome), resumed, catalog })
 }
 
 /// Keeps what was stored for the next run, unless the failure was the store's own.

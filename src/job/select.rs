@@ -99,6 +99,7 @@ mod tests {
                 incident: None,
                 writer: String::new(),
                 host: String::new(),
+                catalog: None,
                 tree: Tree { size: 0, chunk_bytes: 16384, level: 0, root: NodeRef::Hole },
             },
         }

@@ -53,6 +53,8 @@ pub struct CheckReport {
     pub objects_left_out: u64,
     /// Points hit by that, and exactly where.
     pub damage: Vec<PointDamage>,
+    /// Points whose file catalog is damaged. Their volumes are not touched by that.
+    pub catalogs: Vec<(PointId, String)>,
     /// Points whose predecessor is neither there nor forgotten on purpose, or has changed.
     pub chain_breaks: Vec<(PointId, Previous)>,
 }
@@ -61,7 +63,7 @@ impl CheckReport {
     /// True when nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.objects.is_empty() && self.damage.is_empty() && self.chain_breaks.is_empty()
+        self.objects.is_empty() && self.damage.is_empty() && self.catalogs.is_empty() && self.chain_breaks.is_empty()
     }
 
     fn object(&mut self, message: String) {
@@ -107,6 +109,10 @@ impl Repository {
         for point in &listing.points {
             visitor.tree = Some(point.point.tree);
             walk(&point.point.tree, &mut self.fetcher(), &self.ring, &mut visitor)?;
+            if let Some(catalog) = &point.point.catalog {
+                visitor.tree = Some(catalog.tree);
+                walk(&catalog.tree, &mut self.fetcher(), &self.ring, &mut visitor)?;
+            }
             progress.step(Step { done_bytes: point.point.tree.size, new_bytes: 0 });
         }
         let bad = visitor.bad;
@@ -116,6 +122,11 @@ impl Repository {
                 let extents = self.lost_extents(&point.point.tree, &bad)?;
                 if !extents.is_empty() {
                     report.damage.push(PointDamage { id: point.id, volume: point.point.volume.clone(), extents });
+                }
+                if let Some(catalog) = &point.point.catalog
+                    && !self.lost_extents(&catalog.tree, &bad)?.is_empty()
+                {
+                    report.catalogs.push((point.id, point.point.volume.clone()));
                 }
             }
         }

@@ -142,7 +142,7 @@ impl Repository {
         if let Some((key, error)) = listing.damaged.first() {
             return Err(RepositoryError::damaged(key, format!("nothing can be collected while it is unreadable: {error}")));
         }
-        let mut live = MarkVisitor { live: SlotSet::default() };
+        let mut live = MarkVisitor { live: SlotSet::default(), may_lose: false };
         let mut fetcher = self.fetcher();
         let mut mark = |tree: &Tree| walk(tree, &mut fetcher, &self.ring, &mut live);
         for point in &listing.points {
@@ -159,6 +159,13 @@ impl Repository {
                     ));
                 }
             }
+        }
+        // Volumes first: what they reach is marked whatever is lost of a catalog.
+        live.may_lose = true;
+        let held = leases.iter().filter_map(|listed| listed.lease.as_ref().ok()?.basis_catalog);
+        let named = listing.points.iter().filter_map(|point| point.point.catalog.map(|catalog| catalog.tree));
+        for catalog in named.chain(held) {
+            walk(&catalog, &mut fetcher, &self.ring, &mut live)?;
         }
         Ok(live.live)
     }
@@ -393,6 +400,8 @@ fn without_dead_slots(old: &[u8], needed: Option<&PackSlots>) -> Result<Vec<u8>,
 /// Collects every frame that a tree reaches.
 struct MarkVisitor {
     live: SlotSet,
+    /// What is lost can be made again from the volume, and must not keep a repository from being collected.
+    may_lose: bool,
 }
 
 impl TreeVisitor for MarkVisitor {
@@ -408,6 +417,9 @@ impl TreeVisitor for MarkVisitor {
     }
 
     fn lost(&mut self, _node: &StoredNode, _first_chunk: u64, _count: u64, error: RepositoryError) -> Result<(), RepositoryError> {
+        if self.may_lose {
+            return Ok(());
+        }
         Err(RepositoryError::damaged(
             "the block tree",
             format!(

@@ -7,6 +7,7 @@
 )]
 
 mod bounds;
+pub mod catalog;
 pub mod condemned;
 pub mod config;
 pub mod envelope;

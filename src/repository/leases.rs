@@ -55,6 +55,7 @@ impl HeldLease {
             points: basis.iter().map(|point| point.id).collect(),
             host: host.to_owned(),
             basis: basis.map(|point| point.point.tree),
+            basis_catalog: basis.and_then(|point| point.point.catalog).map(|catalog| catalog.tree),
             progress: 0,
             ended: false,
             checkpoint: None,

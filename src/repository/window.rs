@@ -25,6 +25,8 @@ pub struct CutWindow {
     pub(crate) first_chunk: u64,
     pub(crate) chunks: Vec<CutChunk>,
     pub(crate) run: Option<Run>,
+    /// Chunks that are not what the previous point has at their place.
+    pub(crate) changed: Vec<Extent>,
     /// Bytes of chunks that are new, before compression.
     pub new_bytes: u64,
 }
@@ -72,6 +74,7 @@ impl WindowCutter {
         let first_chunk = offset / chunk_bytes;
         let mut chunks = Vec::with_capacity(bytes.len() / self.chunk_bytes as usize + 1);
         let mut new: Vec<&[u8]> = Vec::new();
+        let mut changed = Vec::new();
         for (index, chunk) in bytes.chunks(self.chunk_bytes as usize).enumerate() {
             let extent = Extent::new(offset + index as u64 * chunk_bytes, chunk.len() as u64);
             let lost: u64 = unreadable.iter().map(|gap| gap.intersect(&extent).length).sum();
@@ -80,11 +83,14 @@ impl WindowCutter {
             if matches!(cut, CutChunk::New { .. }) {
                 new.push(chunk);
             }
+            if !is_unchanged(&cut, candidates.first().and_then(|entries| entries.get(index))) {
+                changed.push(extent);
+            }
             chunks.push(cut);
         }
         let new_bytes = new.iter().map(|chunk| chunk.len() as u64).sum();
         let run = if new.is_empty() { None } else { Some(self.compress(&new, bytes)?) };
-        Ok(CutWindow { first_chunk, chunks, run, new_bytes })
+        Ok(CutWindow { first_chunk, chunks, run, changed, new_bytes })
     }
 
     /// The chunk that begins at `offset`.
@@ -141,6 +147,14 @@ impl WindowCutter {
         let mut bytes = Vec::new();
         let codec = self.compressor.compress(self.codec, raw, &mut bytes)?;
         Ok(Run { codec, raw_length: u32::try_from(raw.len()).unwrap_or(u32::MAX), bytes })
+    }
+}
+
+/// True when the previous point is known to hold the same here. Where its tree is damaged it has no entry, and nothing is known.
+fn is_unchanged(cut: &CutChunk, previous: Option<&ChunkEntry>) -> bool {
+    match cut {
+        CutChunk::Known(entry) => previous.is_some_and(|previous| previous.same_content(entry)),
+        CutChunk::New { .. } => false,
     }
 }
 

@@ -5,18 +5,24 @@
 //!                └────► tree packs ─┴─ all durable ─► manifest (put-if-absent) ─► lease ends
 //! ```
 
+mod earlier;
+mod growth;
+mod packs;
+
+pub use earlier::EarlierChunks;
+pub use growth::FinishedVolume;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::codec::FrameCompressor;
-use super::earlier::EarlierChunks;
 use super::error::RepositoryError;
+use super::format::catalog::Catalog;
 use super::format::frame::{Codec, FrameKind};
 use super::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, FrameRef, NodeRef};
 use super::format::point::{ChangeSource, Consistency, Point, Previous, Statistics, Tree};
 use super::frame::Payload;
 use super::ids::PointId;
 use super::leases::{Checkpoint, HeldLease};
-use super::pack_stream::PackStream;
 use super::points::ListedPoint;
 use super::recent::RecentChunks;
 use super::spare::SpareBuffers;
@@ -26,6 +32,8 @@ use super::window::{CutChunk, CutWindow, WindowCutter};
 use super::{Repository, exists, names};
 use crate::base::clock::Timestamp;
 use crate::base::extent::{Extent, ExtentSet};
+use growth::Growth;
+use packs::PackStream;
 
 /// What a writer must know before it begins.
 #[derive(Debug, Clone)]
@@ -89,13 +97,16 @@ pub struct PointWriter {
     uploader: Uploader,
     data: PackStream,
     nodes: PackStream,
-    builder: TreeBuilder,
-    old: Option<TreeReader>,
+    growth: Growth,
     resumed: Option<Checkpoint>,
-    leaf: Option<(u64, Vec<ChunkEntry>)>,
     recent: Arc<Mutex<RecentChunks>>,
+    /// What differs from the previous point so far.
+    changed: ExtentSet,
     new_bytes: u64,
     checkpoint_at: u64,
+    /// The volume's own tree, once it is whole.
+    finished: Option<FinishedVolume>,
+    catalog: Option<Catalog>,
 }
 
 impl Repository {
@@ -122,15 +133,16 @@ impl Repository {
         Ok(PointWriter {
             lease,
             uploader: Uploader::new(&self.store, options.upload_threads)?,
-            data: PackStream::new(spare.clone()),
-            nodes: PackStream::new(spare),
-            builder: TreeBuilder::new(options.size, options.chunk_bytes),
-            old,
+            data: PackStream { open: None, spare: spare.clone(), stored_bytes: 0 },
+            nodes: PackStream { open: None, spare, stored_bytes: 0 },
+            growth: Growth::new(options.size, options.chunk_bytes, options.whole, old),
             resumed,
-            leaf: None,
             recent: Arc::new(Mutex::new(RecentChunks::new(chunks))),
+            changed: ExtentSet::new(),
             new_bytes: 0,
             checkpoint_at: options.checkpoint_bytes,
+            finished: None,
+            catalog: None,
             repository: self.clone(),
             options,
         })
@@ -162,7 +174,7 @@ impl PointWriter {
         WindowCutter {
             ring: Arc::clone(&self.repository.ring),
             recent: Arc::clone(&self.recent),
-            chunk_bytes: self.options.chunk_bytes,
+            chunk_bytes: self.growth.chunk_bytes,
             codec: self.options.codec,
             compressor: FrameCompressor::default(),
             gathered: Vec::new(),
@@ -175,7 +187,8 @@ impl PointWriter {
         let previous = self.options.previous.as_ref().filter(|_| !self.options.distrust).map(|point| point.point.tree);
         let resumed = self.resumed.map(|checkpoint| checkpoint.tree);
         let trees = previous.into_iter().chain(resumed);
-        EarlierChunks::new(trees.map(|tree| self.repository.tree_reader(tree, COMPARE_CACHE_NODES)).collect())
+        let trees: Vec<_> = trees.map(|tree| self.repository.tree_reader(tree, COMPARE_CACHE_NODES)).collect();
+        EarlierChunks { leaves: vec![None; trees.len()], trees }
     }
 
     /// True when a killed run's work is being used.
@@ -192,11 +205,14 @@ impl PointWriter {
             None => None,
         };
         self.new_bytes += window.new_bytes;
+        if self.finished.is_none() {
+            self.note_changes(&window.changed);
+        }
         let leaf = window.first_chunk - window.first_chunk % FAN_OUT_U64;
         self.open_leaf(leaf)?;
         let start = usize::try_from(window.first_chunk - leaf).unwrap_or_default();
         let entries = window.chunks.iter().map(|chunk| self.place(chunk, frame)).collect::<Result<Vec<_>, _>>()?;
-        let Some((_, open)) = &mut self.leaf else { return Ok(()) };
+        let Some((_, open)) = &mut self.growth.leaf else { return Ok(()) };
         for (index, entry) in (start..).zip(entries) {
             match open.get_mut(index) {
                 Some(place) => *place = entry,
@@ -209,13 +225,14 @@ impl PointWriter {
     /// Leaves whole chunks out, whatever the previous point has there. In one ascending order with the windows.
     pub fn omit(&mut self, extent: Extent) -> Result<(), RepositoryError> {
         let chunk_bytes = u64::from(self.options.chunk_bytes);
+        self.note_changes(&[extent]);
         for piece in extent.cut(chunk_bytes * FAN_OUT_U64) {
             self.lease.keep()?;
             let (first, after) = (piece.offset / chunk_bytes, piece.end().div_ceil(chunk_bytes));
             let leaf = first - first % FAN_OUT_U64;
             self.open_leaf(leaf)?;
             let places = usize::try_from(first - leaf).unwrap_or_default()..usize::try_from(after - leaf).unwrap_or_default();
-            if let Some(chunks) = self.leaf.as_mut().and_then(|(_, open)| open.get_mut(places)) {
+            if let Some(chunks) = self.growth.leaf.as_mut().and_then(|(_, open)| open.get_mut(places)) {
                 chunks.fill(ChunkEntry::Hole);
             }
         }
@@ -224,8 +241,10 @@ impl PointWriter {
 
     /// Finishes the tree, waits until everything is durable, and makes the point exist.
     pub fn commit(mut self, facts: PointFacts) -> Result<ListedPoint, RepositoryError> {
-        self.close_leaf()?;
-        let tree = self.with_basis(|builder, basis| builder.clone().finish(basis))?;
+        let finished = match self.finished.take() {
+            Some(finished) => finished,
+            None => self.finish_tree()?,
+        };
         self.close_packs()?;
         self.uploader.flush()?;
         self.lease.prepare_commit()?;
@@ -236,7 +255,7 @@ impl PointWriter {
             self.lease.release()?;
             return Err(RepositoryError::BasisGone { point: basis.id.short() });
         }
-        let point = self.manifest(facts, tree);
+        let point = self.manifest(facts, finished);
         let id = PointId::new(self.repository.environment.clock.now(), self.repository.environment.entropy.as_ref())?;
         let listed = self.repository.put_point(id, &point)?;
         if !self.lease.covers_commit() {
@@ -254,15 +273,17 @@ impl PointWriter {
 
     /// Gives up. What was stored stays until the lease lapses, and a later run can take it from the last checkpoint.
     pub fn abandon(mut self) -> Result<(), RepositoryError> {
-        self.close_leaf()?;
-        if self.data.stored_bytes() == 0 {
+        if self.finished.is_none() {
+            self.close_leaf()?;
+        }
+        if self.data.stored_bytes == 0 {
             return self.lease.release();
         }
         self.checkpoint()?;
         self.lease.give_up()
     }
 
-    fn manifest(&self, facts: PointFacts, tree: Tree) -> Point {
+    fn manifest(&self, facts: PointFacts, finished: FinishedVolume) -> Point {
         let previous = self.options.previous.as_ref().map(|point| Previous { id: point.id, digest: point.digest });
         Point {
             volume: self.options.volume.clone(),
@@ -271,19 +292,14 @@ impl PointWriter {
             source: facts.source,
             change_source: facts.change_source,
             consistency: facts.consistency,
-            statistics: Statistics {
-                read_bytes: facts.read_bytes,
-                new_bytes: self.new_bytes,
-                data_stored_bytes: self.data.stored_bytes(),
-                tree_stored_bytes: self.nodes.stored_bytes(),
-                duration_ms: facts.duration_ms,
-            },
+            statistics: Statistics { read_bytes: facts.read_bytes, duration_ms: facts.duration_ms, ..finished.statistics },
             unreadable: facts.unreadable,
             omitted: facts.omitted,
             incident: facts.incident,
             writer: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
             host: self.options.host.clone(),
-            tree,
+            catalog: self.catalog,
+            tree: finished.tree,
         }
     }
 
@@ -305,7 +321,7 @@ impl PointWriter {
 
     /// Makes `leaf` the open leaf, beginning with what the previous point has there.
     fn open_leaf(&mut self, leaf: u64) -> Result<(), RepositoryError> {
-        match &self.leaf {
+        match &self.growth.leaf {
             Some((open, _)) if *open == leaf => return Ok(()),
             Some((open, _)) if *open > leaf => {
                 return Err(RepositoryError::Misused { what: "windows must be appended in ascending order".to_owned() });
@@ -314,19 +330,20 @@ impl PointWriter {
         }
         self.close_leaf()?;
         self.with_basis(|builder, basis| builder.share_until(leaf, basis))?;
-        let mut entries = match self.old.as_mut().filter(|_| !self.options.whole) {
+        let growth = &mut self.growth;
+        let mut entries = match growth.old.as_mut().filter(|_| !growth.whole) {
             Some(old) => old.leaf(leaf)?,
             None => vec![ChunkEntry::Hole; FAN_OUT],
         };
         // A volume that shrank has no chunks here any more.
-        let left = self.options.size.div_ceil(self.options.chunk_bytes.into()).saturating_sub(leaf);
+        let left = growth.size.div_ceil(growth.chunk_bytes.into()).saturating_sub(leaf);
         entries.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        self.leaf = Some((leaf, entries));
+        growth.leaf = Some((leaf, entries));
         Ok(())
     }
 
     fn close_leaf(&mut self) -> Result<(), RepositoryError> {
-        let Some((_, entries)) = self.leaf.take() else { return Ok(()) };
+        let Some((_, entries)) = self.growth.leaf.take() else { return Ok(()) };
         self.with_basis(|builder, basis| builder.put_leaf(entries, basis))
     }
 
@@ -335,7 +352,7 @@ impl PointWriter {
         &mut self,
         act: impl FnOnce(&mut TreeBuilder, &mut Basis<'_>) -> Result<T, RepositoryError>,
     ) -> Result<T, RepositoryError> {
-        let Self { repository, nodes, uploader, lease, old, builder, .. } = self;
+        let Self { repository, nodes, uploader, lease, growth: Growth { builder, old, .. }, .. } = self;
         let mut store = |bytes: &[u8]| {
             let raw_length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let payload = Payload { kind: FrameKind::Node, codec: Codec::None, raw_length, bytes };
@@ -345,22 +362,27 @@ impl PointWriter {
     }
 
     fn checkpoint_if_due(&mut self) -> Result<(), RepositoryError> {
-        if self.data.stored_bytes() < self.checkpoint_at {
+        if self.data.stored_bytes < self.checkpoint_at {
             return Ok(());
         }
-        self.checkpoint_at = self.data.stored_bytes() + self.options.checkpoint_bytes;
+        self.checkpoint_at = self.data.stored_bytes + self.options.checkpoint_bytes;
         self.checkpoint()
     }
 
     /// Makes everything so far durable and publishes the unfinished tree.
     fn checkpoint(&mut self) -> Result<(), RepositoryError> {
-        let tree = self.with_basis(|builder, basis| builder.clone().finish(basis))?;
+        let (tree, progress) = match &self.finished {
+            Some(finished) => (finished.tree, finished.tree.size),
+            None => {
+                let progress = self.growth.builder.next_chunk().saturating_mul(self.growth.chunk_bytes.into());
+                (self.with_basis(|builder, basis| builder.clone().finish(basis))?, progress)
+            }
+        };
         self.close_packs()?;
         self.uploader.flush()?;
         if tree.root == NodeRef::Hole {
             return Ok(());
         }
-        let progress = self.builder.next_chunk().saturating_mul(self.options.chunk_bytes.into());
         self.lease.checkpoint(tree, progress)
     }
 

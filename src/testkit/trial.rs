@@ -68,6 +68,7 @@ pub fn request(repository: &Repository, volume: &str) -> BackupRequest {
         workers: 1,
         upload_threads: 0,
         checkpoint_bytes: 256 << 10,
+        catalog: None,
     }
 }
 

@@ -12,6 +12,8 @@ const COMMANDS: &[&[&str]] = &[
     &["points", "list"],
     &["points", "show"],
     &["diff"],
+    &["find"],
+    &["history"],
     &["check"],
     &["restore"],
     &["ls"],

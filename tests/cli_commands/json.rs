@@ -99,6 +99,8 @@ fn every_output() -> Vec<Value> {
     run(&world, &["points", "show", "latest"], 0);
     let ids = world.ids();
     run(&world, &["diff", &ids[0], &ids[1]], 0);
+    run(&world, &["find", "*", "--cache-dir", "cache"], 0);
+    run(&world, &["history", "disk:/etc/passwd", "--cache-dir", "cache"], 0);
     run(&world, &["restore", "latest", "--to", "target"], 0);
     run(&world, &["check"], 0);
     run(&world, &["key", "list"], 0);

@@ -60,6 +60,9 @@ pub(in crate::cli) struct BackupArgs {
     /// How the source is read: auto, uring or pread
     #[arg(long, default_value = "auto", value_parser = values::engine)]
     engine: EngineChoice,
+    /// auto makes a catalog of the files of an ext2, ext3, ext4 or XFS volume, which 'find' searches; off makes none
+    #[arg(long, value_name = "auto|off", default_value = "auto", value_parser = values::catalog)]
+    catalog: bool,
     /// Threads that compare and compress [default: one a core]
     #[arg(long, value_name = "N", value_parser = values::threads)]
     workers: Option<usize>,
@@ -84,6 +87,7 @@ impl BackupArgs {
             pace: self.pace,
             engine: self.engine,
             workers: self.workers,
+            catalog: self.catalog,
         };
         Ok((settings, self.json.settle()))
     }

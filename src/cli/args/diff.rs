@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::files::IndexArgs;
 use super::{JsonArgs, RepoArgs};
 use crate::cli::commands::diff::Settings;
 use crate::cli::context::Voice;
@@ -18,14 +19,23 @@ pub(in crate::cli) struct DiffArgs {
     /// The newer point
     #[arg(value_name = "POINT")]
     new: String,
+    /// Print which files differ instead: + added, - removed, M modified, A attributes, R renamed
+    ///
+    /// Both points must be of one volume and have file catalogs.
+    #[arg(long)]
+    files: bool,
     #[command(flatten)]
     repo: RepoArgs,
+    #[command(flatten)]
+    index: IndexArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
 
 impl DiffArgs {
     pub(in crate::cli) fn settle(self) -> Result<(Settings, Voice), Failure> {
-        Ok((Settings { location: self.repo.settle()?, old: self.old, new: self.new }, self.json.settle()))
+        let index = self.index.settle();
+        let settings = Settings { location: self.repo.settle()?, old: self.old, new: self.new, files: self.files, index };
+        Ok((settings, self.json.settle()))
     }
 }

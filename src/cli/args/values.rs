@@ -17,6 +17,12 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     size.map(|size| size.as_u64()).map_err(|_| "write a size such as 16KiB, 1MiB or 4096".to_owned())
 }
 
+/// A size that may end in a letter alone, as `find` writes it: `10M` is ten MiB.
+pub(super) fn bytes_short(text: &str) -> Result<u64, String> {
+    let is_short = text.ends_with(['k', 'K', 'M', 'G', 'T']);
+    if is_short { bytes(&format!("{text}iB")) } else { bytes(text) }
+}
+
 /// A size that fits 32 bits.
 pub(super) fn bytes_u32(text: &str) -> Result<u32, String> {
     u32::try_from(bytes(text)?).map_err(|_| "this is too large".to_owned())
@@ -55,6 +61,15 @@ pub(super) fn allocated(text: &str) -> Result<Allocated, String> {
     match text {
         "auto" => Ok(Allocated::Auto),
         "off" => Ok(Allocated::Off),
+        _ => Err("write auto or off".to_owned()),
+    }
+}
+
+/// `auto` or `off`: whether a catalog is made.
+pub(super) fn catalog(text: &str) -> Result<bool, String> {
+    match text {
+        "auto" => Ok(true),
+        "off" => Ok(false),
         _ => Err("write auto or off".to_owned()),
     }
 }
@@ -108,6 +123,7 @@ mod tests {
         for text in ["", "-1", "x", "1XB"] {
             assert!(bytes(text).is_err(), "{text}");
         }
+        assert_eq!((bytes_short("10M"), bytes_short("3k"), bytes_short("7")), (Ok(10 << 20), Ok(3 << 10), Ok(7)));
         assert!(rate("0").is_err() && bytes_u32("4GiB").is_err());
     }
 

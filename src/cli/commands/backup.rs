@@ -1,5 +1,6 @@
 //! Backup: a source becomes a recovery point.
 
+use std::env;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,11 @@ use crate::cli::outcome::Outcome;
 use crate::cli::views::{FindingView, PointView};
 use crate::cli::{output, text, times};
 use crate::device::{self, DeviceFile, EngineChoice, Mounted, Pace, ReaderOptions, SourceOptions, impact};
-use crate::job::backup::{AuditPolicy, BackupReport, BackupRequest, ChangeList, FreeSpace, backup, free_space};
+use crate::filesystem;
+use crate::job::backup::{
+    AuditPolicy, BackupReport, BackupRequest, CatalogOutcome, CatalogRequest, ChangeList, FreeSpace, MadeCatalog, backup,
+    free_space,
+};
 use crate::repository::Verdicts;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::Consistency;
@@ -41,6 +46,8 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) pace: Pace,
     pub(in crate::cli) engine: EngineChoice,
     pub(in crate::cli) workers: Option<usize>,
+    /// A file catalog is made if the file system is known.
+    pub(in crate::cli) catalog: bool,
 }
 
 /// Whether free space is left out.
@@ -66,6 +73,28 @@ struct View {
     resumed: bool,
     allocation_doubts: Vec<String>,
     findings: Vec<FindingView>,
+    catalog: CatalogOutcomeView,
+}
+
+/// What became of the file catalog.
+#[derive(Debug, Serialize)]
+struct CatalogOutcomeView {
+    state: &'static str,
+    reason: Option<String>,
+    parsed_inodes: Option<u64>,
+    anew: Option<bool>,
+}
+
+impl From<&CatalogOutcome> for CatalogOutcomeView {
+    fn from(outcome: &CatalogOutcome) -> Self {
+        let (state, reason, made) = match outcome {
+            CatalogOutcome::Off => ("off", None, None),
+            CatalogOutcome::None { reason } => ("none", Some(reason), None),
+            CatalogOutcome::Made(made) => ("made", None, Some(made)),
+            CatalogOutcome::Failed { reason } => ("failed", Some(reason), None),
+        };
+        Self { state, reason: reason.cloned(), parsed_inodes: made.map(|m| m.parsed), anew: made.map(|m| m.anew) }
+    }
 }
 
 pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Result<Outcome> {
@@ -89,6 +118,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         resumed: report.resumed,
         allocation_doubts: space.doubts,
         findings: report.findings.iter().map(FindingView::from).collect(),
+        catalog: CatalogOutcomeView::from(&report.catalog),
     };
     context.report(&view, || describe(context, &report))?;
     Ok(Outcome::findings_if(!report.findings.is_empty()))
@@ -112,7 +142,7 @@ fn free_space_of(settings: &Settings, source: &Arc<DeviceFile>) -> FreeSpace {
 fn request(
     context: &Context,
     settings: &Settings,
-    source: &DeviceFile,
+    source: &Arc<DeviceFile>,
     changed: Option<ChangeList>,
     free: ExtentSet,
 ) -> BackupRequest {
@@ -134,6 +164,11 @@ fn request(
         workers: settings.workers.unwrap_or_else(default_workers),
         upload_threads: UPLOAD_THREADS,
         checkpoint_bytes: CHECKPOINT_BYTES,
+        catalog: settings.catalog.then(|| CatalogRequest {
+            open: filesystem::open,
+            beside: Some(Arc::clone(source) as Arc<dyn ReadAt>),
+            scratch: env::temp_dir(),
+        }),
     }
 }
 
@@ -198,8 +233,14 @@ fn describe(context: &Context, report: &BackupReport) -> String {
         0 => String::new(),
         bytes => format!("left out: {} that no file uses\n", text::size(bytes)),
     };
+    let catalog = match &report.catalog {
+        CatalogOutcome::Made(MadeCatalog { inodes, names, .. }) => {
+            format!("files: {} under {}\n", text::count(*inodes, "inode"), text::count(*names, "name"))
+        }
+        CatalogOutcome::Off | CatalogOutcome::None { .. } | CatalogOutcome::Failed { .. } => String::new(),
+    };
     format!(
-        "point {} of volume {}, cut {}\nread {} of {}, new {}, stored {} in {}\n{resumed}{omitted}{incident}{lost}",
+        "point {} of volume {}, cut {}\nread {} of {}, new {}, stored {} in {}\n{resumed}{omitted}{incident}{lost}{catalog}",
         report.point.id.short(),
         point.volume,
         times::local(point.cut, &context.zone),

@@ -36,6 +36,12 @@ struct DamageView {
 }
 
 #[derive(Debug, Serialize)]
+struct CatalogDamageView {
+    point: String,
+    volume: String,
+}
+
+#[derive(Debug, Serialize)]
 struct BreakView {
     point: String,
     missing: String,
@@ -52,6 +58,7 @@ struct CheckView {
     objects: Vec<String>,
     objects_left_out: u64,
     damage: Vec<DamageView>,
+    catalogs: Vec<CatalogDamageView>,
     chain_breaks: Vec<BreakView>,
 }
 
@@ -105,6 +112,11 @@ fn check_view(depth: CheckDepth, report: &CheckReport) -> CheckView {
                 extents: views::extents(&damage.extents),
             })
             .collect(),
+        catalogs: report
+            .catalogs
+            .iter()
+            .map(|(point, volume)| CatalogDamageView { point: point.to_string(), volume: volume.clone() })
+            .collect(),
         chain_breaks: report
             .chain_breaks
             .iter()
@@ -127,6 +139,12 @@ fn describe(report: &CheckReport) -> String {
             damage.extents.bytes()
         ));
         lines.extend(damage.extents.as_slice().iter().map(|extent| format!("  {extent}")));
+    }
+    for (point, volume) in &report.catalogs {
+        lines.push(format!(
+            "the file catalog of point {} of volume {volume} is damaged; its data is not touched by that",
+            point.short()
+        ));
     }
     for (point, previous) in &report.chain_breaks {
         let missing = previous.id.short();

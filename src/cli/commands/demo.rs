@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::{backup, diff, init, points, restore};
+use crate::cli::catalog::IndexSettings;
 use crate::cli::context::Context;
 use crate::cli::outcome::Outcome;
 use crate::cli::output;
@@ -67,7 +68,7 @@ pub(in crate::cli) fn run(context: &Context) -> anyhow::Result<Outcome> {
     points::run(&context, points::Settings { location: location.clone(), volume: None, show: None })?;
     let ids = point_ids(&context, &location)?;
     step("where they differ", &format!("icecore diff {} {}", ids[0], ids[1]))?;
-    diff::run(&context, diff::Settings { location: location.clone(), old: ids[0].clone(), new: ids[1].clone() })?;
+    diff::run(&context, diff_settings(location.clone(), ids[0].clone(), ids[1].clone()))?;
     step("the newest one comes back", &format!("icecore restore latest --to {}", restored.display()))?;
     restore::run(&context, restore_settings(&location, &restored))?;
     let (wanted, found) = (digest(&image)?, digest(&restored)?);
@@ -82,6 +83,7 @@ fn step(what: &str, command: &str) -> anyhow::Result<()> {
 
 fn backup_settings(location: &str, image: &Path) -> backup::Settings {
     backup::Settings {
+        catalog: false,
         location: location.to_owned(),
         source: image.to_path_buf(),
         volume: "disk".to_owned(),
@@ -151,4 +153,8 @@ fn digest(path: &Path) -> anyhow::Result<String> {
             length => hasher.update(&block[..length]),
         };
     }
+}
+
+fn diff_settings(location: String, old: String, new: String) -> diff::Settings {
+    diff::Settings { location, old, new, files: false, index: IndexSettings { folder: None, rebuild: false } }
 }

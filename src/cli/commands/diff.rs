@@ -4,11 +4,16 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::catalog::index::{Change, Difference};
+use crate::cli::catalog::{self, FileView, IndexSettings};
 use crate::cli::context::Context;
+use crate::cli::failure::Failure;
 use crate::cli::outcome::Outcome;
 use crate::cli::views::{self, ExtentView};
 use crate::cli::{output, text};
+use crate::filesystem::printable;
 use crate::job::diff::{DiffReport, diff};
+use crate::repository::{ListedPoint, PointListing, Repository};
 
 /// Which two points.
 #[derive(Debug)]
@@ -16,6 +21,9 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) location: String,
     pub(in crate::cli) old: String,
     pub(in crate::cli) new: String,
+    /// Files rather than bytes.
+    pub(in crate::cli) files: bool,
+    pub(in crate::cli) index: IndexSettings,
 }
 
 #[derive(Debug, Serialize)]
@@ -27,6 +35,18 @@ struct View {
     new_size_bytes: u64,
     differing_bytes: u64,
     extents: Vec<ExtentView>,
+    files_compared: bool,
+    files: Vec<FileDifferenceView>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileDifferenceView {
+    path: String,
+    path_hex: Option<String>,
+    change: &'static str,
+    renamed_from: Option<String>,
+    old: Option<FileView>,
+    new: Option<FileView>,
 }
 
 pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Result<Outcome> {
@@ -34,6 +54,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     let listing = Context::points(&repository)?;
     let (old, new) = (context.point(&listing, &settings.old)?, context.point(&listing, &settings.new)?);
     let report = diff(&repository, old, new)?;
+    let files = if settings.files { Some(compare_files(&repository, settings.index, &listing, old, new)?) } else { None };
     let view = View {
         schema: "icecore.diff.v1",
         old: old.id.to_string(),
@@ -42,12 +63,64 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         new_size_bytes: report.new_size,
         differing_bytes: report.extents.bytes(),
         extents: views::extents(&report.extents),
+        files_compared: files.is_some(),
+        files: files.iter().flatten().map(difference_view).collect(),
     };
-    context.report(&view, || lines(&report))?;
+    context.report(&view, || match &files {
+        Some(files) => files.iter().map(difference_line).collect(),
+        None => lines(&report),
+    })?;
     if context.is_text() {
         output::say(&summary(&report));
     }
     Ok(Outcome::Clean)
+}
+
+fn compare_files(
+    repository: &Repository,
+    index: IndexSettings,
+    listing: &PointListing,
+    old: &ListedPoint,
+    new: &ListedPoint,
+) -> anyhow::Result<Vec<Difference>> {
+    let (index, _) = catalog::open(repository, index, listing)?;
+    let found = index.compare(&old.id.to_string(), &new.id.to_string())?;
+    Ok(found.ok_or_else(|| {
+        Failure::refused("files can be compared if both points are of one volume and have file catalogs; leave --files out")
+    })?)
+}
+
+fn change_name(change: &Change) -> (&'static str, char) {
+    match change {
+        Change::Added => ("added", '+'),
+        Change::Removed => ("removed", '-'),
+        Change::Modified => ("modified", 'M'),
+        Change::Attributes => ("attributes", 'A'),
+        Change::Renamed(_) => ("renamed", 'R'),
+    }
+}
+
+fn difference_view(difference: &Difference) -> FileDifferenceView {
+    let (path, path_hex) = catalog::path_views(&difference.path);
+    FileDifferenceView {
+        path,
+        path_hex,
+        change: change_name(&difference.change).0,
+        renamed_from: match &difference.change {
+            Change::Renamed(from) => Some(catalog::path_views(from).0),
+            _ => None,
+        },
+        old: difference.old.as_ref().map(FileView::from),
+        new: difference.new.as_ref().map(FileView::from),
+    }
+}
+
+fn difference_line(difference: &Difference) -> String {
+    let (_, letter) = change_name(&difference.change);
+    match &difference.change {
+        Change::Renamed(from) => format!("{letter} {} -> {}\n", printable(from), printable(&difference.path)),
+        _ => format!("{letter} {}\n", printable(&difference.path)),
+    }
 }
 
 fn lines(report: &DiffReport) -> String {

@@ -18,6 +18,7 @@ const ENDED: u16 = 6;
 const CHECKPOINT: u16 = CRITICAL;
 const RESUMED: u16 = CRITICAL | 1;
 const BASIS: u16 = CRITICAL | 2;
+const BASIS_CATALOG: u16 = CRITICAL | 3;
 
 /// What a writer holds while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Lease {
     pub host: String,
     /// The tree of the point that this one is built on. It stays alive even if the point is forgotten meanwhile.
     pub basis: Option<Tree>,
+    /// The tree of that point's catalog, which the new catalog shares pages with.
+    pub basis_catalog: Option<Tree>,
     /// The writer has given up and says so. It commits nothing any more; what it left is kept for the next run until the lease lapses.
     pub ended: bool,
     /// How many bytes of the volume the checkpoint covers.
@@ -56,7 +59,9 @@ impl Lease {
             .put(HOST, self.host.as_bytes())
             .put_u64(PROGRESS, self.progress)
             .put_u64(ENDED, self.ended.into());
-        for (tag, tree) in [(CHECKPOINT, &self.checkpoint), (RESUMED, &self.resumed), (BASIS, &self.basis)] {
+        let trees =
+            [(CHECKPOINT, &self.checkpoint), (RESUMED, &self.resumed), (BASIS, &self.basis), (BASIS_CATALOG, &self.basis_catalog)];
+        for (tag, tree) in trees {
             if let Some(tree) = tree {
                 fields.put(tag, &encode_tree(tree));
             }
@@ -64,14 +69,14 @@ impl Lease {
         fields.finish()
     }
 
-    /// Everything that the lease keeps alive.
+    /// Everything of volumes that the lease keeps alive. Beside it lives [`Self::basis_catalog`].
     pub fn trees(&self) -> impl Iterator<Item = &Tree> {
         [&self.checkpoint, &self.resumed, &self.basis].into_iter().flatten()
     }
 
     /// Reads the fields of an opened envelope.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        let fields = Fields::parse(bytes, WHAT, &[CHECKPOINT, RESUMED, BASIS])?;
+        let fields = Fields::parse(bytes, WHAT, &[CHECKPOINT, RESUMED, BASIS, BASIS_CATALOG])?;
         let mut reader = ByteReader::new(fields.required(POINTS)?);
         let mut points = Vec::new();
         while !reader.is_empty() {
@@ -87,6 +92,7 @@ impl Lease {
             checkpoint: fields.optional(CHECKPOINT).map(parse_tree).transpose()?,
             resumed: fields.optional(RESUMED).map(parse_tree).transpose()?,
             basis: fields.optional(BASIS).map(parse_tree).transpose()?,
+            basis_catalog: fields.optional(BASIS_CATALOG).map(parse_tree).transpose()?,
         })
     }
 }
@@ -110,6 +116,7 @@ mod tests {
                 checkpoint,
                 resumed,
                 basis: resumed,
+                basis_catalog: checkpoint,
             };
             assert_eq!(Lease::parse(&lease.encode()), Ok(lease));
         }

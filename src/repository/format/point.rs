@@ -3,6 +3,7 @@
 //! Fields (see `fields`): the numbers below; extents are pairs of u64.
 
 use super::bounds::{FormatError, In, expect_end};
+use super::catalog::Catalog;
 use super::fields::{CRITICAL, FieldWriter, Fields};
 use super::node::{FAN_OUT_U64, FrameRef, MAX_LEVEL, NodeRef, StoredNode};
 use crate::base::bytes::{ByteReader, PutBytes};
@@ -24,6 +25,7 @@ const UNREADABLE: u16 = 8;
 const INCIDENT: u16 = 9;
 const WRITER: u16 = 10;
 const HOST: u16 = 11;
+const CATALOG: u16 = 12;
 const TREE: u16 = CRITICAL;
 /// Critical: who does not know it would take what was left out for zeros.
 const OMITTED: u16 = CRITICAL | 1;
@@ -142,6 +144,8 @@ pub struct Point {
     pub writer: String,
     /// Host that wrote it.
     pub host: String,
+    /// The index of its files, if there is one.
+    pub catalog: Option<Catalog>,
     /// The volume itself.
     pub tree: Tree,
 }
@@ -175,6 +179,9 @@ impl Point {
             fields.put(INCIDENT, &encode_extents(&[incident]));
         }
         fields.put(WRITER, self.writer.as_bytes()).put(HOST, self.host.as_bytes());
+        if let Some(catalog) = &self.catalog {
+            fields.put(CATALOG, &catalog.encode());
+        }
         fields.put(TREE, &encode_tree(&self.tree));
         if !self.omitted.is_empty() {
             fields.put(OMITTED, &encode_extents(self.omitted.as_slice()));
@@ -205,6 +212,7 @@ impl Point {
             incident: incident.and_then(|extents| extents.first().copied()),
             writer: fields.text_or_empty(WRITER),
             host: fields.text_or_empty(HOST),
+            catalog: fields.optional(CATALOG).map(Catalog::parse).transpose()?,
             tree: parse_tree(fields.required(TREE)?)?,
         })
     }
@@ -342,6 +350,7 @@ fn parse_extents(bytes: &[u8]) -> Result<Vec<Extent>, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repository::format::catalog::CatalogSummary;
 
     fn point() -> Point {
         let frame = FrameRef { pack: PackId([2; 16]), slot: 3, offset: 4, stored: 5 };
@@ -358,6 +367,10 @@ mod tests {
             incident: Some(Extent::new(16384, 16384)),
             writer: "icecore 0.1.0".into(),
             host: "node-1".into(),
+            catalog: Some(Catalog {
+                summary: Some(CatalogSummary { filesystem: 3, inodes: 12, ..CatalogSummary::default() }),
+                tree: Tree { size: 1 << 20, chunk_bytes: 16384, level: 0, root: NodeRef::Hole },
+            }),
             tree: Tree {
                 size: 1 << 20,
                 chunk_bytes: 16384,
@@ -376,6 +389,7 @@ mod tests {
             unreadable: ExtentSet::new(),
             omitted: ExtentSet::new(),
             incident: None,
+            catalog: None,
             tree: Tree { root: NodeRef::Hole, ..full.tree },
             ..full
         };

@@ -74,6 +74,7 @@ impl Scene {
             incident: Some(Extent::new(u64::MAX, u64::MAX)),
             writer: String::new(),
             host: String::new(),
+            catalog: None,
             tree,
         };
         self.repository.put_point(PointId { time: Timestamp(number), random: [1; 10] }, &point).unwrap();
@@ -268,6 +269,7 @@ fn a_checkpoint_that_reaches_nothing_stops_collection_and_no_backup() {
         points: scene.album.ids(),
         host: String::new(),
         basis: None,
+        basis_catalog: None,
         progress: u64::MAX,
         ended: false,
         checkpoint: Some(tree(300_000, NodeRef::Node(missing))),

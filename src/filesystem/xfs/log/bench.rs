@@ -20,7 +20,7 @@ pub(super) struct Memory(Vec<u8>);
 
 impl Memory {
     /// A source of these bytes.
-    pub(super) fn new(bytes: Vec<u8>) -> Arc<dyn ReadAt> {
+    pub(super) fn source(bytes: Vec<u8>) -> Arc<dyn ReadAt> {
         Arc::new(Self(bytes))
     }
 }
@@ -120,7 +120,7 @@ impl Writer {
 
     /// The place in the log of a block that is counted without going around.
     pub(super) fn lsn(&self, at: u64) -> u64 {
-        (at / self.blocks() + 1) << 32 | at % self.blocks()
+        ((at / self.blocks() + 1) << 32) | (at % self.blocks())
     }
 
     /// Writes a record, and says at which block.
@@ -181,7 +181,7 @@ impl Writer {
         let mut put = |at: u64, piece: &[u8]| bytes[usize::try_from(at).unwrap()..][..piece.len()].copy_from_slice(piece);
         put(LOG_BYTE, &self.ring);
         in_place.iter().for_each(|(at, piece)| put(*at, piece));
-        Memory::new(bytes)
+        Memory::source(bytes)
     }
 
     /// Replays it.

@@ -1,5 +1,8 @@
 //! Inodes in the log: cores, forks, chunks, links of deleted ones, and changes that are promised.
 
+use std::ops::Range;
+use std::slice::from_ref;
+
 use super::bench::{UUID, Writer, buffer, cancel, transaction};
 use super::put::{put, seal};
 
@@ -13,6 +16,7 @@ fn disk_inode(lsn: u64) -> Vec<u8> {
     let mut inode = vec![0; 512];
     put(&mut inode, 0, b"IN").unwrap();
     inode[4] = 3;
+    inode[24..32].fill(0xcc);
     put(&mut inode, 96, &u32::MAX.to_be_bytes()).unwrap();
     put(&mut inode, 112, &lsn.to_be_bytes()).unwrap();
     put(&mut inode, 152, &NUMBER.to_be_bytes()).unwrap();
@@ -56,7 +60,7 @@ fn replayed(items: &[Vec<Vec<u8>>]) -> Vec<u8> {
     log_of(items).replayed(&[(BYTE, disk_inode(0))], BYTE, 512)
 }
 
-fn turned(bytes: std::ops::Range<u8>) -> Vec<u8> {
+fn turned(bytes: Range<u8>) -> Vec<u8> {
     bytes.rev().collect()
 }
 
@@ -94,7 +98,7 @@ fn forks_land_where_the_core_has_them() {
     let (data, attributes) = (vec![0xd1; 80], vec![0xa1; 48]);
     let inode = replayed(&[item(0x02 | 0x40, &[data.clone(), attributes.clone()], log_core(0))]);
     assert_eq!((&inode[176..256], &inode[256..304]), (&data[..], &attributes[..]));
-    let inode = replayed(&[item(0x80, &[attributes.clone()], log_core(0))]);
+    let inode = replayed(&[item(0x80, from_ref(&attributes), log_core(0))]);
     assert_eq!((&inode[176..256], &inode[256..304]), (&[0; 80][..], &attributes[..]));
     let inode = replayed(&[item(0x10, &[], log_core(0))]);
     assert_eq!(inode[176..180], [1, 2, 3, 4], "a device's number");

@@ -157,7 +157,7 @@ mod tests {
 
     fn ring(blocks: u64) -> Ring {
         let bytes = (0..blocks + 2).flat_map(|block| vec![u8::try_from(block).unwrap(); BLOCK_LENGTH]).collect();
-        Ring::new(&Memory::new(bytes), &place(2 * BLOCK_BYTES, blocks)).unwrap()
+        Ring::new(&Memory::source(bytes), &place(2 * BLOCK_BYTES, blocks)).unwrap()
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_log_that_does_not_fit_its_source_is_refused() {
-        let source = Memory::new(vec![0; 10 * BLOCK_LENGTH]);
+        let source = Memory::source(vec![0; 10 * BLOCK_LENGTH]);
         for (offset, blocks) in [(512, 10), (0, 0), (0, 1), (u64::MAX - 511, 2), (100, 5)] {
             assert!(Ring::new(&source, &place(offset, blocks)).is_err(), "{blocks} blocks at {offset}");
         }

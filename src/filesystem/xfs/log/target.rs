@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back_and_the_rest_shows_the_source() {
-        let source = Memory::new((0..4096_u32).map(|at| (at / 512) as u8).collect());
+        let source = Memory::source((0..4096_u32).map(|at| (at / 512) as u8).collect());
         let mut target = Target::new(&source, 4096);
         target.write(700, &[9; 500]).unwrap();
         target.write(2048, &[4; 512]).unwrap();
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn nothing_beyond_the_end_is_read_or_changed() {
-        let mut target = Target::new(&Memory::new(vec![0; 4096]), 2048);
+        let mut target = Target::new(&Memory::source(vec![0; 4096]), 2048);
         for (byte, length) in [(2048, 1), (1, 2048), (u64::MAX, 2), (4096, 512)] {
             assert!(target.read(byte, length).is_err(), "{byte}+{length}");
             assert!(target.write(byte, &vec![0; length]).is_err(), "{byte}+{length}");

@@ -37,6 +37,19 @@ fn an_unmounted_or_empty_log_changes_nothing() {
 }
 
 #[test]
+fn what_lies_before_an_unmount_does_not_matter() {
+    let mut log = Writer::new(512);
+    let start = log.record(&change(1, 0x11));
+    log.unmount();
+    // The record of the unmount has a tail of its own; make it look as if the damaged one were live.
+    log.ring[start as usize * 512 + 700] ^= 1;
+    let unmount = (start as usize + 2) * 512;
+    log.ring[unmount + 24..unmount + 32].copy_from_slice(&(1_u64 << 32).to_be_bytes());
+    let replay = log.replay(&[]);
+    assert!(replay.clean && replay.incomplete.is_none(), "{:?}", replay.incomplete);
+}
+
+#[test]
 fn the_live_part_may_go_around_the_end_at_any_block() {
     for filler in 90..128 {
         let mut log = Writer::new(128);
@@ -79,6 +92,23 @@ fn a_write_that_did_not_reach_the_disk_ends_the_log_whatever_follows() {
     let length = (starts[4] - starts[3]) as usize * 512;
     log.ring[lost..lost + length].copy_from_slice(&before[lost..lost + length]);
     assert_eq!(log.replayed(&[], BYTE + 256, 1), [3]);
+}
+
+#[test]
+fn a_tail_that_a_torn_write_went_over_was_no_longer_needed() {
+    let mut log = Writer::new(128);
+    for number in 1..=64 {
+        log.record(&change(number, number as u8));
+    }
+    log.tail = 4;
+    log.record(&change(65, 65));
+    log.tail = 40;
+    let torn = [log.record(&change(66, 66)), log.record(&change(67, 67))];
+    for start in torn {
+        log.ring[(start % 128) as usize * 512 + 700] ^= 1;
+    }
+    assert_eq!(log.replayed(&[], BYTE + 256, 1), [65]);
+    assert_eq!(log.replay(&[]).transactions, 62, "of 65, three were written over");
 }
 
 #[test]

@@ -1,36 +1,25 @@
-//! Packs of one kind filled one after the other, each sent on its way once it is long enough.
+//! Packs of one kind on their way to the store.
 
-use super::Repository;
-use super::error::RepositoryError;
-use super::format::node::FrameRef;
-use super::frame::{PackBuilder, Payload};
-use super::ids::LeaseId;
-use super::names;
-use super::spare::SpareBuffers;
-use super::upload::Uploader;
+use crate::repository::error::RepositoryError;
+use crate::repository::format::node::FrameRef;
+use crate::repository::frame::{PackBuilder, Payload};
+use crate::repository::ids::LeaseId;
+use crate::repository::spare::SpareBuffers;
+use crate::repository::upload::Uploader;
+use crate::repository::{Repository, names};
 
 /// Packs of one kind, one of them being filled.
 #[derive(Debug)]
 pub(super) struct PackStream {
-    open: Option<PackBuilder>,
-    spare: SpareBuffers,
-    stored_bytes: u64,
+    pub(super) open: Option<PackBuilder>,
+    pub(super) spare: SpareBuffers,
+    pub(super) stored_bytes: u64,
 }
 
 /// Room for the slot table behind a full pack.
 const PACK_SLACK_BYTES: usize = 256 << 10;
 
 impl PackStream {
-    /// Nothing in it yet.
-    pub(super) fn new(spare: SpareBuffers) -> Self {
-        Self { open: None, spare, stored_bytes: 0 }
-    }
-
-    /// Bytes of frames so far, sealed.
-    pub(super) fn stored_bytes(&self) -> u64 {
-        self.stored_bytes
-    }
-
     /// Seals a payload into the open pack, and sends the pack on its way once it is long enough.
     pub(super) fn add(
         &mut self,
@@ -58,7 +47,6 @@ impl PackStream {
         Ok(frame)
     }
 
-    /// Sends the open pack on its way, however long it is.
     pub(super) fn close(&mut self, uploader: &Uploader) -> Result<(), RepositoryError> {
         match self.open.take().filter(|pack| !pack.is_empty()) {
             Some(pack) => {

@@ -1,21 +1,17 @@
-//! What earlier trees hold at a window, for the threads that compare.
+//! What earlier trees hold at the places of a volume, for comparing windows with.
 
-use super::error::RepositoryError;
-use super::format::node::{ChunkEntry, FAN_OUT_U64};
-use super::tree::TreeReader;
+use crate::repository::error::RepositoryError;
+use crate::repository::format::node::{ChunkEntry, FAN_OUT_U64};
+use crate::repository::tree::TreeReader;
 
 /// Entries of earlier trees at the places of a volume; one for each thread that compares.
 #[derive(Debug)]
 pub struct EarlierChunks {
-    trees: Vec<TreeReader>,
-    leaves: Vec<Option<(u64, Vec<ChunkEntry>)>>,
+    pub(super) trees: Vec<TreeReader>,
+    pub(super) leaves: Vec<Option<(u64, Vec<ChunkEntry>)>>,
 }
 
 impl EarlierChunks {
-    pub(super) fn new(trees: Vec<TreeReader>) -> Self {
-        Self { leaves: vec![None; trees.len()], trees }
-    }
-
     /// What each earlier tree holds from `first_chunk` on, to the end of that chunk's leaf. The newest tree comes first.
     ///
     /// A leaf that is damaged holds nothing here, so that what it lost is stored again.

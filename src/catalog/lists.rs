@@ -1,0 +1,187 @@
+//! Pages of directories' places, and of further names.
+//!
+//! ```text
+//! directories := version u8 (1) | kind u8 (4) | count u16 | (index in the group u8 | runs u8, 255 for unknown | (disk | length) each)
+//! names       := version u8 (1) | kind u8 (5) | count u16 | (inode | parent | name length u8 | name) each
+//! ```
+//! The places tell an incremental build which directories to list again, without reading a record.
+
+use super::content::{Content, MAX_PLACES};
+use super::error::CatalogError;
+use super::layout::{INODES_A_GROUP, PAGE_BYTES, Shelf, shelf};
+use super::read::Link;
+use super::record::{PAGE_HEADER_BYTES, finish, open_page, page_of};
+use super::varint;
+use crate::base::bytes::{ByteReader, PutBytes, Truncated};
+use crate::base::extent::{Extent, ExtentSet};
+use crate::filesystem::is_plain_name;
+
+const DIRECTORIES: u8 = 4;
+const LINKS: u8 = 5;
+/// The places of a directory that would take more are not kept, and it is listed each time.
+const MAX_PLACES_BYTES: usize = 60;
+const UNKNOWN: u8 = 255;
+const _: () = assert!(PAGE_HEADER_BYTES + INODES_A_GROUP as usize * (2 + MAX_PLACES_BYTES) <= PAGE_BYTES);
+
+/// A directory, and where its names lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DirectoryPlaces {
+    pub(super) inode: u64,
+    /// `None`: anywhere.
+    pub(super) extents: Option<Vec<Extent>>,
+}
+
+impl DirectoryPlaces {
+    pub(super) fn new(inode: u64, content: &Content) -> Self {
+        let extents = match content {
+            Content::Places(places) => Some(places.iter().map(super::content::Place::extent).collect()),
+            Content::Inline => Some(Vec::new()),
+            Content::Unlisted => None,
+        };
+        Self { inode, extents }
+    }
+
+    /// True unless its names are sure to be what they were.
+    pub(super) fn may_have_changed(&self, changed: &ExtentSet) -> bool {
+        self.extents.as_ref().is_none_or(|extents| extents.iter().any(|extent| changed.intersects(extent)))
+    }
+}
+
+/// The page of these directories of one group, ascending.
+pub(super) fn encode_directories(directories: &[DirectoryPlaces]) -> Vec<u8> {
+    let mut out = page_of(DIRECTORIES, directories.len());
+    for directory in directories {
+        out.put_u8((directory.inode % INODES_A_GROUP) as u8);
+        let mut places = Vec::new();
+        for extent in directory.extents.iter().flatten() {
+            varint::put(&mut places, extent.offset);
+            varint::put(&mut places, extent.length);
+        }
+        match &directory.extents {
+            Some(extents) if places.len() <= MAX_PLACES_BYTES => out.put_u8(extents.len() as u8),
+            _ => {
+                places.clear();
+                out.put_u8(UNKNOWN);
+            }
+        }
+        out.put(&places);
+    }
+    finish(out, directories.is_empty())
+}
+
+/// The directories of page `number`.
+pub(super) fn parse_directories(number: u64, page: &[u8]) -> Result<Vec<DirectoryPlaces>, CatalogError> {
+    let (mut reader, count) = open_page(number, page, DIRECTORIES)?;
+    let Shelf::Directories(first) = shelf(number) else { return Err(CatalogError::page(number, "it cannot hold directories")) };
+    let wrong = || CatalogError::page(number, "a directory holds what no writer writes");
+    let mut directories: Vec<DirectoryPlaces> = Vec::new();
+    for _ in 0..count {
+        let directory = parse_directory(first, &mut reader).map_err(CatalogError::cut(number))?.ok_or_else(wrong)?;
+        if directories.last().is_some_and(|last| last.inode >= directory.inode) {
+            return Err(wrong());
+        }
+        directories.push(directory);
+    }
+    Ok(directories)
+}
+
+fn parse_directory(first: u64, reader: &mut ByteReader<'_>) -> Result<Option<DirectoryPlaces>, Truncated> {
+    let inode = first.saturating_add(reader.u8()?.into());
+    let count = reader.u8()?;
+    if count == UNKNOWN {
+        return Ok(Some(DirectoryPlaces { inode, extents: None }));
+    }
+    if usize::from(count) > MAX_PLACES {
+        return Ok(None);
+    }
+    let mut extents = Vec::with_capacity(count.into());
+    for _ in 0..count {
+        extents.push(Extent::new(varint::take(reader)?, varint::take(reader)?));
+    }
+    Ok(Some(DirectoryPlaces { inode, extents: Some(extents) }))
+}
+
+/// Fills pages with further names.
+#[derive(Debug, Default)]
+pub(super) struct LinkPages {
+    page: Vec<u8>,
+    count: usize,
+}
+
+impl LinkPages {
+    /// Adds a name; gives back a page once it is full.
+    pub(super) fn add(&mut self, link: &Link) -> Option<Vec<u8>> {
+        let mut entry = Vec::new();
+        varint::put(&mut entry, link.inode);
+        varint::put(&mut entry, link.parent);
+        entry.put_u8(link.name.len() as u8);
+        entry.put(&link.name);
+        let is_full = PAGE_HEADER_BYTES + self.page.len() + entry.len() > PAGE_BYTES;
+        let full = if is_full { self.take() } else { None };
+        self.page.extend_from_slice(&entry);
+        self.count += 1;
+        full
+    }
+
+    /// The page so far, if there is anything in it.
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        if self.count == 0 {
+            return None;
+        }
+        let mut out = page_of(LINKS, self.count);
+        out.append(&mut self.page);
+        self.count = 0;
+        Some(finish(out, false))
+    }
+}
+
+/// The names of page `number`.
+pub(super) fn parse_links(number: u64, page: &[u8]) -> Result<Vec<Link>, CatalogError> {
+    let (mut reader, count) = open_page(number, page, LINKS)?;
+    let mut links: Vec<Link> = Vec::new();
+    for _ in 0..count {
+        let link = parse_link(&mut reader).map_err(CatalogError::cut(number))?;
+        if !is_plain_name(&link.name) || links.last().is_some_and(|last| *last >= link) {
+            return Err(CatalogError::page(number, "a name is what no writer writes"));
+        }
+        links.push(link);
+    }
+    Ok(links)
+}
+
+fn parse_link(reader: &mut ByteReader<'_>) -> Result<Link, Truncated> {
+    let (inode, parent) = (varint::take(reader)?, varint::take(reader)?);
+    let length = reader.u8()?;
+    Ok(Link { inode, parent, name: reader.take(length.into())?.to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::layout::{LINKS_FIRST, directories_page};
+
+    #[test]
+    fn directories_come_back_and_those_with_long_places_count_as_changed() {
+        let far = Extent::new(1 << 62, 1 << 61);
+        let extents = [Some(vec![]), Some(vec![Extent::new(4096, 4096); 4]), None, Some(vec![far; 4])];
+        let all: Vec<DirectoryPlaces> =
+            (512..).zip(&extents).map(|(inode, extents)| DirectoryPlaces { inode, extents: extents.clone() }).collect();
+        let found = parse_directories(directories_page(512), &encode_directories(&all)).unwrap();
+        assert_eq!(found[..3], all[..3]);
+        assert_eq!(found[3].extents, None);
+        let full: Vec<DirectoryPlaces> =
+            (256..512).map(|inode| DirectoryPlaces { inode, extents: Some(vec![Extent::new(1 << 42, 1 << 20); 4]) }).collect();
+        assert_eq!(parse_directories(directories_page(256), &encode_directories(&full)).unwrap(), full);
+    }
+
+    #[test]
+    fn names_fill_page_after_page() {
+        let link = |n: u64| Link { inode: n / 3, parent: n, name: format!("name number {n}").into_bytes() };
+        let mut pages = LinkPages::default();
+        let mut full: Vec<Vec<u8>> = (0..5000).filter_map(|n| pages.add(&link(n))).collect();
+        full.extend(pages.take());
+        assert!(full.len() > 3 && pages.take().is_none());
+        let found: Vec<Link> = full.iter().flat_map(|page| parse_links(LINKS_FIRST, page).unwrap()).collect();
+        assert_eq!(found, (0..5000).map(link).collect::<Vec<_>>());
+    }
+}
