@@ -1,7 +1,7 @@
 # A thin index of what can be done here; each line says how.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint bench bench-peers soak
+.PHONY: help setup build demo test lint bench bench-peers soak fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -35,3 +35,7 @@ bench-peers: build ## measure side by side with restic and borg on this machine
 
 soak: setup ## run the long random tests: those named soak_…, ignored elsewhere
 	cargo test --locked --release --features testkit -- --ignored --nocapture soak_
+
+fuzz: ## run each fuzz target for FUZZ_SECONDS (60) and print a table
+	@scripts/setup.sh test
+	@scripts/fuzz.sh run

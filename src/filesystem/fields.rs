@@ -2,6 +2,12 @@
 
 use super::error::{FilesystemError, Object};
 
+/// Compares a checksum with the one that its bytes have. A fuzzer never hits the right one, so there every sum counts as right: what
+/// lies behind it must hold against any bytes.
+pub(super) fn sums_agree<T: PartialEq>(stored: T, computed: T) -> bool {
+    cfg!(fuzzing) || stored == computed
+}
+
 /// The bytes of one structure on disk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a> {

@@ -7,7 +7,7 @@ use super::record::Record;
 use super::{Ext, flags};
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::face::Xattr;
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 use crate::filesystem::inode::Inode;
 
 const MAGIC: u32 = 0xEA02_0000;
@@ -79,7 +79,7 @@ impl Ext {
         let after = fields.slice(BLOCK_CHECKSUM + 4, fields.length().saturating_sub(BLOCK_CHECKSUM + 4))?;
         let parts = [&block.to_le_bytes()[..], fields.slice(0, BLOCK_CHECKSUM)?, &[0; 4], after];
         let computed = parts.iter().fold(self.volume.superblock.seed, |crc, part| crc32c(crc, part));
-        if computed != fields.le32(BLOCK_CHECKSUM)? {
+        if !sums_agree(fields.le32(BLOCK_CHECKSUM)?, computed) {
             return Err(fields.corrupt("the checksum of their block does not match"));
         }
         Ok(())
@@ -128,7 +128,7 @@ impl Ext {
         let value = self.metadata(fields.object(), &holder, entry.value_bytes as usize)?;
         // Lustre kept no hash, but the inode that the value belongs to.
         let of_lustre = holder.fields.le32(16)? == record.number && holder.fields.le32(100)? == record.fields.le32(100)?;
-        if crc32c(self.volume.superblock.seed, &value) != holder.fields.le32(8)? && !of_lustre {
+        if !sums_agree(holder.fields.le32(8)?, crc32c(self.volume.superblock.seed, &value)) && !of_lustre {
             return Err(fields.corrupt(format!("the hash of the value in inode {number} does not match")));
         }
         Ok(value)

@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 use super::checksum::crc32c;
 use crate::filesystem::error::FilesystemError;
 use crate::filesystem::face::Entry;
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 use crate::filesystem::inode::InodeNumber;
 
 /// Bytes of an entry before its name.
@@ -58,14 +58,14 @@ fn index_matches(block: &Fields<'_>, seed: u32, entries: usize) -> Result<bool, 
     }
     let tail = entries + limit * INDEX_ENTRY;
     let parts = [block.slice(0, entries + count * INDEX_ENTRY)?, block.slice(tail, 4)?, &[0; 4]];
-    Ok(parts.iter().fold(seed, |crc, part| crc32c(crc, part)) == block.le32(tail + 4)?)
+    Ok(sums_agree(block.le32(tail + 4)?, parts.iter().fold(seed, |crc, part| crc32c(crc, part))))
 }
 
 fn leaf_matches(block: &Fields<'_>, seed: u32) -> Result<bool, FilesystemError> {
     let tail = block.length().saturating_sub(TAIL_BYTES);
     let shape = (block.le32(tail)?, block.le16(tail + 4)?, block.u8(tail + 6)?, block.u8(tail + 7)?);
     let expected = (0, 12, 0, TAIL_KIND);
-    Ok(shape == expected && crc32c(seed, block.slice(0, tail)?) == block.le32(tail + 8)?)
+    Ok(sums_agree(shape, expected) && sums_agree(block.le32(tail + 8)?, crc32c(seed, block.slice(0, tail)?)))
 }
 
 /// The entries in a range of a block.

@@ -6,7 +6,7 @@ use super::checksum::crc32c;
 use super::runs::{Run, push};
 use super::volume::Volume;
 use crate::filesystem::error::FilesystemError;
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 
 const MAGIC: u16 = 0xF30A;
 /// Bytes of the header, and of every entry after it.
@@ -107,7 +107,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let tail = (usize::from(node.le16(4)?) + 1) * ENTRY_BYTES;
-        if crc32c(self.seed, node.slice(0, tail)?) != node.le32(tail)? {
+        if !sums_agree(node.le32(tail)?, crc32c(self.seed, node.slice(0, tail)?)) {
             return Err(node.corrupt("the checksum of an extent node does not match"));
         }
         Ok(())

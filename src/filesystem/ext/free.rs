@@ -11,6 +11,7 @@ use super::volume::Volume;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::filesystem::allocation::{Allocation, Doubt};
 use crate::filesystem::error::{FilesystemError, Object};
+use crate::filesystem::fields::sums_agree;
 
 /// With more groups in doubt than this, the volume is.
 const MAX_DOUBTS: usize = 1000;
@@ -184,7 +185,7 @@ fn read_bitmap(volume: &Volume, number: u32, descriptor: &Descriptor, count: u32
         let bits = superblock.blocks_per_group / superblock.cluster_blocks;
         let computed = crc32c(superblock.seed, bytes.get(..bits as usize / 8).unwrap_or_default());
         let kept = if superblock.descriptor_bytes >= 64 { computed } else { computed & 0xFFFF };
-        if kept != descriptor.block_bitmap_checksum {
+        if !sums_agree(descriptor.block_bitmap_checksum, kept) {
             let at = volume.place_of(descriptor.block_bitmap);
             return Err(FilesystemError::corrupt(object, at, "the checksum of its block bitmap does not match"));
         }

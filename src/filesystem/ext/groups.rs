@@ -4,7 +4,7 @@ use super::checksum::{crc16, crc32c};
 use super::features::{compat, incompat, ro_compat};
 use super::superblock::{PLACE, Superblock};
 use crate::filesystem::error::{FilesystemError, Object};
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 
 /// The inode table was never written.
 pub(super) const INODES_UNINITIALISED: u16 = 1;
@@ -84,7 +84,7 @@ fn checksum_matches(superblock: &Superblock, group: u32, fields: &Fields<'_>) ->
         let parts = [&superblock.uuid[..], &number, before, after];
         parts.iter().fold(u16::MAX, |crc, part| crc16(crc, part))
     };
-    Ok(computed == fields.le16(CHECKSUM)?)
+    Ok(sums_agree(fields.le16(CHECKSUM)?, computed))
 }
 
 impl Superblock {

@@ -2,7 +2,7 @@
 
 use super::{Ext, flags};
 use crate::filesystem::error::{FilesystemError, Object};
-use crate::filesystem::inode::Inode;
+use crate::filesystem::inode::{FileKind, Inode};
 
 /// The longest path.
 const TARGET_BYTES: u64 = 4096;
@@ -15,6 +15,9 @@ impl Ext {
             return Err(FilesystemError::Encrypted { object });
         }
         let record = self.record_of(link)?;
+        if link.kind != FileKind::Symlink {
+            return Err(FilesystemError::corrupt(object, record.at, "it is no symbolic link"));
+        }
         if link.size > TARGET_BYTES {
             return Err(FilesystemError::corrupt(object, record.at, format!("a target of {} bytes cannot be", link.size)));
         }

@@ -6,7 +6,7 @@ use super::flags;
 use super::superblock::{OLD_INODE_BYTES, Superblock};
 use super::times::{Moment, moment};
 use crate::filesystem::error::{FilesystemError, Object};
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 use crate::filesystem::inode::{FileKind, Inode, InodeNumber};
 
 /// Where the map, the inline bytes or a short link lies in an inode.
@@ -69,7 +69,7 @@ impl<'a> Record<'a> {
             zeroed.get_mut(CHECKSUM_HIGH..CHECKSUM_HIGH + 2).unwrap_or_default().fill(0);
         }
         let computed = crc32c(self.seed(superblock)?, &zeroed);
-        Ok(stored == if full { computed } else { computed & 0xFFFF })
+        Ok(sums_agree(stored, if full { computed } else { computed & 0xFFFF }))
     }
 
     /// Where the checksums of this inode's blocks begin.

@@ -4,7 +4,7 @@ use super::checksum::{START, crc32c};
 use super::features::{Features, incompat, ro_compat};
 use crate::base::io::ReadAt;
 use crate::filesystem::error::{FilesystemError, Object};
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 
 /// Where the superblock lies, whatever the block size.
 pub(super) const PLACE: u64 = 1024;
@@ -194,7 +194,7 @@ fn verify(fields: &Fields<'_>, features: Features) -> Result<(), FilesystemError
     if kind != 1 {
         return Err(FilesystemError::Unsupported { object: Object::Superblock, feature: format!("checksum type {kind}") });
     }
-    if crc32c(START, fields.slice(0, CHECKSUM)?) != fields.le32(CHECKSUM)? {
+    if !sums_agree(fields.le32(CHECKSUM)?, crc32c(START, fields.slice(0, CHECKSUM)?)) {
         return Err(fields.corrupt("its checksum does not match"));
     }
     Ok(())

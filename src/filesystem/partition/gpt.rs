@@ -4,7 +4,7 @@ use super::{Partition, bytes};
 use crate::base::extent::Extent;
 use crate::base::io::ReadAt;
 use crate::filesystem::error::{FilesystemError, Object};
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 
 const SIGNATURE: &[u8] = b"EFI PART";
 /// The header that every revision has.
@@ -44,7 +44,7 @@ fn table(source: &dyn ReadAt, header: &[u8], at: u64, sector: u64) -> Result<Vec
     let header_bytes = usize::try_from(fields.le32(12)?).unwrap_or(usize::MAX);
     let mut zeroed = fields.slice(0, header_bytes.max(HEADER_BYTES))?.to_vec();
     zeroed.get_mut(HEADER_CHECKSUM..HEADER_CHECKSUM + 4).unwrap_or_default().fill(0);
-    if crc32fast::hash(&zeroed) != fields.le32(HEADER_CHECKSUM)? || fields.le64(24)?.checked_mul(sector) != Some(at) {
+    if !sums_agree(fields.le32(HEADER_CHECKSUM)?, crc32fast::hash(&zeroed)) || fields.le64(24)?.checked_mul(sector) != Some(at) {
         return Err(fields.corrupt("the checksum of the GPT header does not match"));
     }
     let (count, entry_bytes) = (fields.le32(80)?, fields.le32(84)?);
@@ -54,7 +54,7 @@ fn table(source: &dyn ReadAt, header: &[u8], at: u64, sector: u64) -> Result<Vec
     }
     let place = fields.le64(72)?.saturating_mul(sector);
     let entries = bytes(source, place, usize::try_from(length).unwrap_or(usize::MAX))?;
-    let entries = entries.filter(|entries| fields.le32(88).is_ok_and(|sum| sum == crc32fast::hash(entries)));
+    let entries = entries.filter(|entries| fields.le32(88).is_ok_and(|sum| sums_agree(sum, crc32fast::hash(entries))));
     let entries = entries.ok_or_else(|| fields.corrupt("the checksum of the GPT entries does not match"))?;
     list(&entries, place, entry_bytes as usize, sector)
 }

@@ -19,6 +19,7 @@ const BIG_TIME_EPOCH_SECONDS: i64 = 1 << 31;
 /// What `stat` counts space in, whatever a sector is.
 const SECTOR_BYTES: u32 = 512;
 const NANOSECONDS: u64 = 1_000_000_000;
+const LAST_NANOSECOND: u32 = 999_999_999;
 
 /// `di_format` and `di_aformat`.
 pub(super) const FORMAT_DEVICE: u8 = 0;
@@ -151,9 +152,7 @@ impl<'a> Layout<'a> {
         if self.flags2()? & BIG_TIME != 0 {
             return Ok(big_time(self.fields.be64(offset)?));
         }
-        let seconds = i32::from_be_bytes(self.fields.array(offset)?);
-        let nanoseconds = self.fields.be32(offset + 4)?;
-        Ok(FileTime { seconds: seconds.into(), nanoseconds })
+        Ok(small_time(i32::from_be_bytes(self.fields.array(offset)?), self.fields.be32(offset + 4)?))
     }
 
     /// True when the content lies on the realtime device.
@@ -199,6 +198,11 @@ impl<'a> Layout<'a> {
     }
 }
 
+/// A moment in two words, of which the second can say more than there is in a second.
+fn small_time(seconds: i32, nanoseconds: u32) -> FileTime {
+    FileTime { seconds: seconds.into(), nanoseconds: nanoseconds.min(LAST_NANOSECOND) }
+}
+
 /// A moment that is kept as nanoseconds since the end of 1901.
 fn big_time(nanoseconds: u64) -> FileTime {
     let seconds = i64::try_from(nanoseconds / NANOSECONDS).unwrap_or(i64::MAX) - BIG_TIME_EPOCH_SECONDS;
@@ -208,6 +212,16 @@ fn big_time(nanoseconds: u64) -> FileTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_timestamps_have_no_more_nanoseconds_than_a_second() {
+        let check = |seconds, nanoseconds, expected| assert_eq!(small_time(seconds, nanoseconds).nanoseconds, expected);
+        check(-1, 0, 0);
+        check(0, 999_999_999, 999_999_999);
+        check(0, 1_000_000_000, 999_999_999);
+        check(i32::MIN, u32::MAX, 999_999_999);
+        assert_eq!(small_time(i32::MIN, 7).seconds, -(1 << 31));
+    }
 
     #[test]
     fn large_timestamps_count_from_1901() {

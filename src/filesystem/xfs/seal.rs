@@ -2,7 +2,7 @@
 
 use super::geometry::Geometry;
 use crate::filesystem::error::FilesystemError;
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 
 /// Places in metadata are counted in these, whatever the sector is.
 const PLACE_UNIT_BYTES: u64 = 512;
@@ -85,7 +85,7 @@ pub(super) fn checksum(fields: &Fields<'_>, offset: usize) -> Result<(), Filesys
     let stored = fields.le32(offset)?;
     let (before, after) = (fields.slice(0, offset)?, fields.bytes().get(offset + 4..).unwrap_or_default());
     let computed = crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(before), &[0; 4]), after);
-    if stored == computed {
+    if sums_agree(stored, computed) {
         return Ok(());
     }
     Err(fields.corrupt(format!("its checksum is {stored:#010x}, its bytes have {computed:#010x}")))

@@ -10,6 +10,7 @@ use super::scan;
 use super::superblock::{Checksums, MAGIC};
 use super::walk::{Log, Step, Walk};
 use crate::filesystem::error::{FilesystemError, Object};
+use crate::filesystem::fields::sums_agree;
 use crate::filesystem::overlay::{Overlay, Patch};
 
 /// The blocks of a log of four gigabytes; mkfs makes none above one gigabyte of its own accord.
@@ -88,8 +89,8 @@ impl<'a> Application<'a> {
         let found = || crc32c(crc32c(self.log.superblock.seed, &sequence.to_be_bytes()), &self.data);
         match self.log.superblock.checksums {
             Checksums::None | Checksums::Transaction => true,
-            Checksums::V2 => found() & 0xffff == tag.checksum,
-            Checksums::V3 => found() == tag.checksum,
+            Checksums::V2 => sums_agree(tag.checksum, found() & 0xffff),
+            Checksums::V3 => sums_agree(tag.checksum, found()),
         }
     }
 

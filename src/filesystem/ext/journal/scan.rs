@@ -11,6 +11,7 @@ use super::doubts::Doubts;
 use super::superblock::Checksums;
 use super::walk::{Log, Step, Walk};
 use crate::filesystem::error::FilesystemError;
+use crate::filesystem::fields::sums_agree;
 
 /// Where a commit block keeps its checksum, in either form.
 const COMMIT_CHECKSUM_AT: usize = 0x10;
@@ -149,7 +150,7 @@ impl Scanner<'_> {
         let stored = fields.be32(COMMIT_CHECKSUM_AT)?;
         let kind = (fields.u8(0x0c)?, fields.u8(0x0d)?);
         // A kernel that was mounted without checksums leaves all three zero.
-        Ok((kind == CRC32 && stored == self.running) || (kind == (0, 0) && stored == 0))
+        Ok((kind == CRC32 && sums_agree(stored, self.running)) || (kind == (0, 0) && stored == 0))
     }
 
     fn says(&self, what: &str) -> String {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::area::Area;
 use super::checksum::{CRC32C_START, crc32c, crc32c_without};
 use crate::filesystem::error::{FilesystemError, Object};
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 
 /// Begins every block of the log that is not data.
 pub(super) const MAGIC: u32 = 0xc03b_3998;
@@ -149,7 +149,7 @@ fn verify(fields: &Fields<'_>) -> Result<(), FilesystemError> {
         return Err(FilesystemError::Unsupported { object: Object::Journal, feature: format!("the checksum type {kind}") });
     }
     let stored = fields.be32(CHECKSUM_AT)?;
-    if crc32c_without(CRC32C_START, fields.bytes(), CHECKSUM_AT) != Some(stored) {
+    if !sums_agree(Some(stored), crc32c_without(CRC32C_START, fields.bytes(), CHECKSUM_AT)) {
         return Err(fields.corrupt("the checksum of the journal's superblock does not match"));
     }
     Ok(())

@@ -5,7 +5,7 @@ use super::checksum::crc32c_without;
 use super::descriptor::Tags;
 use super::superblock::{JournalSuperblock, MAGIC};
 use crate::filesystem::error::{FilesystemError, Object};
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 
 /// A journal that has something to replay.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl<'a> Walk<'a> {
             return Ok(true);
         }
         let stored = self.fields().be32(field)?;
-        Ok(crc32c_without(self.log.superblock.seed, &self.block, field) == Some(stored))
+        Ok(sums_agree(Some(stored), crc32c_without(self.log.superblock.seed, &self.block, field)))
     }
 
     /// Where descriptors and revoke records keep their checksum: at their end.

@@ -3,7 +3,7 @@
 use super::header::Header;
 use super::ring::{BLOCK_LENGTH, Ring};
 use crate::filesystem::error::{FilesystemError, Object};
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 
 /// Words that one block of header can hold.
 const WORDS: usize = 64;
@@ -76,7 +76,7 @@ fn is_intact(head: &mut [u8], data: &[u8], header: &Header) -> bool {
         stored.fill(0);
     }
     let data = data.get(..usize::try_from(header.length).unwrap_or(usize::MAX)).unwrap_or_default();
-    COVERED.into_iter().any(|covered| checksum(head, covered, data) == header.checksum)
+    COVERED.into_iter().any(|covered| sums_agree(header.checksum, checksum(head, covered, data)))
 }
 
 fn checksum(head: &[u8], covered: usize, data: &[u8]) -> u32 {

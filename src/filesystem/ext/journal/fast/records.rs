@@ -6,7 +6,7 @@ use super::super::checksum::crc32c;
 use super::super::doubts::Doubts;
 use super::{FastName, FastRange};
 use crate::filesystem::error::{FilesystemError, Object};
-use crate::filesystem::fields::Fields;
+use crate::filesystem::fields::{Fields, sums_agree};
 
 mod tag {
     pub(super) const ADD_RANGE: u16 = 1;
@@ -149,7 +149,7 @@ impl Records {
 
     fn tail(&mut self, value: &Fields<'_>, bytes: &[u8]) -> Result<Next, FilesystemError> {
         let crc = crc32c(mem::take(&mut self.crc), bytes.get(..SUMMED_TAIL_BYTES).unwrap_or_default());
-        if value.le32(0)? != self.expected || value.le32(4)? != crc {
+        if value.le32(0)? != self.expected || !sums_agree(value.le32(4)?, crc) {
             return Err(
                 value.corrupt(format!("a fast commit after transaction {} fails its checksum", self.expected.wrapping_sub(1)))
             );

@@ -1,0 +1,7 @@
+//! Directories, attributes and links of XFS, in inodes and in blocks.
+#![no_main]
+
+use icecore_fuzz::run;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| run("xfs_directory", input));

@@ -1,0 +1,7 @@
+//! Whole small images of XFS, clean and crashed.
+#![no_main]
+
+use icecore_fuzz::run;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| run("xfs_image", input));

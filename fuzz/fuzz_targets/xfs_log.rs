@@ -1,0 +1,7 @@
+//! The log of XFS, with transactions to replay.
+#![no_main]
+
+use icecore_fuzz::run;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| run("xfs_log", input));

@@ -1,0 +1,7 @@
+//! The superblock and the group headers of XFS.
+#![no_main]
+
+use icecore_fuzz::run;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| run("xfs_superblock", input));

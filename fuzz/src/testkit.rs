@@ -1,0 +1,5 @@
+//! The part of the cellar that the targets need.
+
+pub mod exercise;
+pub mod fuzz_target;
+pub mod patched;

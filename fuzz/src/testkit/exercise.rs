@@ -1,0 +1,1 @@
+../../../src/testkit/exercise.rs

@@ -1,0 +1,1 @@
+../../../src/testkit/fuzz_target.rs

@@ -1,0 +1,1 @@
+../../../src/testkit/patched.rs
