@@ -12,7 +12,7 @@ use crate::base::io::ReadAt;
 use crate::device::{self, DeviceError, Mounted, SourceOptions};
 use crate::filesystem::{self, Filesystem, Inode, Links, printable, resolve};
 use crate::job::JobError;
-use crate::repository::PointReader;
+use crate::repository::VolumeReader;
 
 /// What the user named.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) enum Origin {
         /// Its volume.
         volume: String,
         /// Counts what it fetches.
-        reader: Arc<PointReader>,
+        reader: Arc<VolumeReader>,
     },
     /// A filesystem does not check its files' data.
     Device {
