@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use icecore::testkit;
-use icecore::testkit::crash_image::{CrashImage, Mounted, Recipe, Shutdown, shell};
-use icecore::testkit::image::Image;
+use icecore::testkit::crash_image::{CrashImage, Recipe, Shutdown, shell};
+use icecore::testkit::image::{Image, Mounted};
 use icecore::testkit::tree::populate;
 use tempfile::TempDir;
 
