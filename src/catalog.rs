@@ -26,7 +26,7 @@ mod varint;
 pub use build::{Basis, Built, Earlier, PutPage, build, prepare};
 pub use content::{Content, Place};
 pub use error::CatalogError;
-pub use header::Header;
+pub use header::{Header, filesystem_of};
 pub use layout::CATALOG_PAGES;
 pub use read::{Link, PageContent, PageSource, holds_links, page_of_inode, read_contents, read_header};
 pub use record::Record;

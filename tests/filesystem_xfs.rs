@@ -17,7 +17,7 @@ use icecore::filesystem::{Allocation, Filesystem, FilesystemError, InodeNumber, 
 use icecore::testkit;
 use icecore::testkit::contents::random_bytes;
 use icecore::testkit::differential::compare;
-use icecore::testkit::image::{Image, MountedImage, run};
+use icecore::testkit::image::{Image, Mounted, run};
 use icecore::testkit::tree::populate;
 use rustix::fs::{FallocateFlags, XattrFlags, fallocate, lsetxattr};
 
@@ -37,7 +37,7 @@ const VARIANTS: &[(&str, u64, &[&str])] = &[
     ("blocks of 64 KiB", 1600, &["-b", "size=65536"]),
 ];
 
-fn make(size_mib: u64, arguments: &[&str]) -> Option<(Image, MountedImage)> {
+fn make(size_mib: u64, arguments: &[&str]) -> Option<(Image, Mounted)> {
     let image = Image::make(size_mib * MIB, "mkfs.xfs", &[&["-q", "-f"], arguments].concat()).ok()?;
     let mounted = image.mount("").ok()?;
     Some((image, mounted))

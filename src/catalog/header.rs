@@ -122,14 +122,20 @@ fn view_code(view: &View) -> u8 {
     }
 }
 
-fn fields(reader: &mut ByteReader<'_>) -> Result<(Option<Header>, u32), Truncated> {
-    let filesystem = match reader.u8()? {
+/// The filesystem that the manifest calls by this number.
+#[must_use]
+pub fn filesystem_of(code: u8) -> Option<Kind> {
+    match code {
         1 => Some(Kind::Ext2),
         2 => Some(Kind::Ext3),
         3 => Some(Kind::Ext4),
         4 => Some(Kind::Xfs),
         _ => None,
-    };
+    }
+}
+
+fn fields(reader: &mut ByteReader<'_>) -> Result<(Option<Header>, u32), Truncated> {
+    let filesystem = filesystem_of(reader.u8()?);
     let (view, uuid, block_bytes) = (reader.u8()?, reader.array()?, reader.u32()?);
     let (size, root, replayed) = (reader.u64()?, reader.u64()?, reader.u32()?);
     let header = |filesystem| Header { filesystem, view, uuid, block_bytes, size, root, replayed: ExtentSet::new() };

@@ -5,7 +5,8 @@ use serde::{Serialize, Serializer};
 use super::place::{OpenPlace, Origin};
 use super::times;
 use super::views::ExtentView;
-use crate::filesystem::{FileKind, FileTime, Inode, View};
+use crate::catalog::Record;
+use crate::filesystem::{FileKind, FileTime, Inode, Kind, View};
 use crate::job::extract::{FileFinding, FileFindingKind};
 
 /// A name or path: a string where it is UTF-8, and otherwise an object with its bytes.
@@ -37,7 +38,7 @@ pub(super) struct SourceView {
     volume: Option<String>,
     device: Option<NameView>,
     path: NameView,
-    filesystem: String,
+    filesystem: &'static str,
     view: &'static str,
     view_reason: Option<String>,
     data_verified: bool,
@@ -62,14 +63,14 @@ impl From<&OpenPlace> for SourceView {
             volume,
             device,
             path: NameView(place.path.clone()),
-            filesystem: place.filesystem.identity().kind.to_string(),
+            filesystem: filesystem_name(place.filesystem.identity().kind),
             view,
             view_reason,
         }
     }
 }
 
-/// An inode under a name.
+/// A file under a name.
 #[derive(Debug, Serialize)]
 pub(super) struct FileView {
     pub(super) name: NameView,
@@ -81,6 +82,7 @@ pub(super) struct FileView {
     links: u32,
     size_bytes: u64,
     modified: String,
+    pub(super) changed: String,
     target: Option<NameView>,
 }
 
@@ -96,9 +98,33 @@ impl FileView {
             links: inode.links,
             size_bytes: inode.size,
             modified: moment(inode.modified),
+            changed: moment(inode.changed),
             target: target.map(NameView),
         }
     }
+
+    /// What a catalog knows of the file at `path`; where a link leads is not in it.
+    pub(super) fn recorded(path: &[u8], record: &Record) -> Self {
+        Self {
+            name: NameView(last_name(path).unwrap_or(b"/").to_vec()),
+            inode: record.inode,
+            kind: kind(record.kind),
+            mode: format!("{:04o}", record.mode),
+            uid: record.uid,
+            gid: record.gid,
+            links: record.links,
+            size_bytes: record.size,
+            modified: moment(record.modified),
+            changed: moment(record.changed),
+            target: None,
+        }
+    }
+}
+
+/// The last name of a path; none for the root.
+pub(super) fn last_name(path: &[u8]) -> Option<&[u8]> {
+    let mut names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+    names.next_back().filter(|name| *name != b"..")
 }
 
 /// Something to know about one file.
@@ -137,22 +163,32 @@ pub(super) fn finding_kind(kind: FileFindingKind) -> &'static str {
     }
 }
 
-/// What a file is, in words.
+/// The word for a filesystem.
+pub(super) fn filesystem_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Ext2 => "ext2",
+        Kind::Ext3 => "ext3",
+        Kind::Ext4 => "ext4",
+        Kind::Xfs => "xfs",
+    }
+}
+
+/// The word for what a file is.
 pub(super) fn kind(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Regular => "file",
         FileKind::Directory => "directory",
         FileKind::Symlink => "symlink",
-        FileKind::CharacterDevice { .. } => "character device",
-        FileKind::BlockDevice { .. } => "block device",
-        FileKind::Fifo => "pipe",
+        FileKind::CharacterDevice { .. } => "character_device",
+        FileKind::BlockDevice { .. } => "block_device",
+        FileKind::Fifo => "fifo",
         FileKind::Socket => "socket",
     }
 }
 
-/// Mode and kind as `ls -l` shows them.
-pub(super) fn mode_text(inode: &Inode) -> String {
-    let first = match inode.kind {
+/// The letter of a kind of file, as `ls -l` shows it.
+pub(super) fn letter(kind: FileKind) -> char {
+    match kind {
         FileKind::Regular => '-',
         FileKind::Directory => 'd',
         FileKind::Symlink => 'l',
@@ -160,8 +196,12 @@ pub(super) fn mode_text(inode: &Inode) -> String {
         FileKind::BlockDevice { .. } => 'b',
         FileKind::Fifo => 'p',
         FileKind::Socket => 's',
-    };
-    let mut text = String::from(first);
+    }
+}
+
+/// Mode and kind as `ls -l` shows them.
+pub(super) fn mode_text(inode: &Inode) -> String {
+    let mut text = String::from(letter(inode.kind));
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
         let bits = inode.mode >> shift;
         text.push(if bits & 4 != 0 { 'r' } else { '-' });

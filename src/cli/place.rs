@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::failure::Failure;
+use super::file_views::last_name;
 use super::output;
 use crate::base::io::ReadAt;
 use crate::device::{self, DeviceError, Mounted, SourceOptions};
 use crate::filesystem::{self, Filesystem, Inode, Links, printable, resolve};
 use crate::job::JobError;
-use crate::repository::PointReader;
+use crate::repository::VolumeReader;
 
 /// What the user named.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(super) enum Origin {
         /// Its volume.
         volume: String,
         /// Counts what it fetches.
-        reader: Arc<PointReader>,
+        reader: Arc<VolumeReader>,
     },
     /// A filesystem does not check its files' data.
     Device {
@@ -129,8 +130,7 @@ impl OpenPlace {
 
     /// The last name of the path; none for the root.
     pub(super) fn name(&self) -> Option<&[u8]> {
-        let mut names = self.path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
-        names.next_back().filter(|name| *name != b"..")
+        last_name(&self.path)
     }
 
     /// How sure the content is, in words.

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
+use super::file_views::{filesystem_name, hex};
 use super::times;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::finding::Finding;
+use crate::catalog::filesystem_of;
 use crate::repository::format::catalog::CatalogSummary;
 use crate::repository::format::point::{ChangeSource, Consistency};
 use crate::repository::format::verdict::Verdict;
@@ -105,11 +107,8 @@ struct CatalogView {
 impl From<&CatalogSummary> for CatalogView {
     fn from(summary: &CatalogSummary) -> Self {
         Self {
-            filesystem: ["unknown", "ext2", "ext3", "ext4", "xfs"]
-                .get(usize::from(summary.filesystem))
-                .copied()
-                .unwrap_or("unknown"),
-            uuid: summary.uuid.iter().map(|byte| format!("{byte:02x}")).collect(),
+            filesystem: filesystem_of(summary.filesystem).map_or("unknown", filesystem_name),
+            uuid: hex(&summary.uuid),
             view: ["unknown", "clean", "replayed", "stale"].get(usize::from(summary.view)).copied().unwrap_or("unknown"),
             inodes: summary.inodes,
             names: summary.names,

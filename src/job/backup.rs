@@ -29,7 +29,7 @@ use crate::repository::format::config::is_chunk_size;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::node::FAN_OUT_U64;
 use crate::repository::format::point::{ChangeSource, Consistency};
-use crate::repository::{ListedPoint, PointFacts, PointWriter, Repository, WriterOptions};
+use crate::repository::{Gaps, ListedPoint, PointFacts, PointWriter, Repository, WriterOptions};
 use pipeline::{Pipeline, ReadOutcome};
 use plan::Plan;
 
@@ -125,7 +125,8 @@ pub fn backup(
         Ok(outcome) => outcome,
         Err(error) => return Err(give_up(writer, error)),
     };
-    let catalog = catalog::make(repository, request, previous.as_ref(), &mut writer, progress)?;
+    let gaps = Gaps { lost_at_source: outcome.unreadable.clone(), omitted: plan.omitted().clone() };
+    let catalog = catalog::make(repository, request, previous.as_ref(), gaps, &mut writer, progress)?;
     let facts = PointFacts {
         cut: request.cut,
         source: request.source.clone(),

@@ -4,6 +4,6 @@ mod anatomy;
 mod damage;
 mod hostile;
 mod leases;
-mod point_reader;
 mod races;
 mod tree;
+mod volume_reader;

@@ -1,149 +1,188 @@
-//! A volume read back at any place, each chunk verified; a source that still holds the same bytes may answer in the store's stead.
+//! A volume read like a device: any bytes at any place, each chunk verified against the id that the tree reaches.
+//!
+//! Only what is asked for is fetched: the leaves that name the chunks, and the chunks, neighbours in a pack together. Several threads
+//! may read at once. What the volume lacks, and what is damaged, is [`IoError::Missing`] for just those bytes. The volume may be that
+//! of a point, or of a backup whose point does not exist yet; then the source may answer in the store's stead, as far as it agrees.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::chunks::ChunkReader;
+use super::Repository;
+use super::chunk_cache::ChunkCache;
+use super::chunks::{ChunkReader, chunk_extent};
 use super::error::RepositoryError;
-use super::format::node::{ChunkEntry, FAN_OUT_U64, StoredChunk};
+use super::fetch::FrameFetcher;
+use super::format::node::{ChunkEntry, FAN_OUT_U64};
 use super::format::point::Tree;
-use super::tree::TreeReader;
-use super::{Repository, chunk_extent};
+use super::gaps::{Gaps, lost_at_source};
+use super::keyring::Keyring;
+use super::points::ListedPoint;
+use super::tree::{NodeCache, TreeReader};
 use crate::base::extent::Extent;
 use crate::base::io::{IoError, ReadAt};
+use crate::store::Store;
+use crate::store::counting::Counting;
 
-/// Decoded tree nodes at hand.
-const CACHED_NODES: usize = 512;
-/// Chunks at hand: neighbours of a chunk come out of its frame anyway.
-const CACHED_BYTES: usize = 16 << 20;
+/// Some 10 MiB, and the leaves of 2 GiB of 16 KiB chunks.
+const CACHED_NODES: usize = 2048;
+/// Chunks that are likely to be asked for again. With the nodes and the buffers of a few readers this stays below 64 MiB.
+const CACHED_CHUNK_BYTES: usize = 40 << 20;
+/// Reads up to this length are metadata, whose neighbours are wanted next; of longer ones only the chunks at the ends are.
+const SHORT_READ_BYTES: u64 = 64 << 10;
+/// One look at the tree and one round of requests covers this much, which bounds memory.
+const RUN_BYTES: u64 = 4 << 20;
 
-/// Reads one tree.
+/// A volume whose bytes can be read at any place.
+#[derive(Debug)]
 pub struct VolumeReader {
     tree: Tree,
+    gaps: Gaps,
     /// Where the same bytes may still be had faster. Nothing it gives is believed without its id.
     beside: Option<Arc<dyn ReadAt>>,
-    repository: Repository,
-    inner: Mutex<Inner>,
-}
-
-struct Inner {
-    nodes: TreeReader,
-    chunks: ChunkReader,
-    kept: HashMap<u64, Arc<[u8]>>,
-    order: BTreeMap<u64, u64>,
-    clock: u64,
-}
-
-impl fmt::Debug for VolumeReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VolumeReader").field("size", &self.tree.size).finish_non_exhaustive()
-    }
+    store: Arc<Counting>,
+    ring: Arc<Keyring>,
+    nodes: Mutex<TreeReader>,
+    chunks: Mutex<ChunkCache>,
+    /// Chunk readers that no thread uses now; never more than threads have read at once.
+    idle: Mutex<Vec<ChunkReader>>,
 }
 
 impl Repository {
-    /// Reads the volume of `tree`, whose packs are durable. Chunks that `beside` still holds unchanged are taken from there.
+    /// Reads the volume of a point at any place.
     #[must_use]
-    pub fn volume_reader(&self, tree: Tree, beside: Option<Arc<dyn ReadAt>>) -> VolumeReader {
-        let inner = Inner {
-            nodes: self.tree_reader(tree, CACHED_NODES),
-            chunks: self.chunk_reader(),
-            kept: HashMap::new(),
-            order: BTreeMap::new(),
-            clock: 0,
-        };
-        VolumeReader { tree, beside, repository: self.clone(), inner: Mutex::new(inner) }
+    pub fn read_point(&self, point: &ListedPoint) -> VolumeReader {
+        self.read_volume(point.point.tree, Gaps::of(point), None)
+    }
+
+    /// Reads the volume of `tree`, whose packs are durable, at any place. Chunks that `beside` still holds unchanged are taken from
+    /// there.
+    #[must_use]
+    pub fn read_volume(&self, tree: Tree, gaps: Gaps, beside: Option<Arc<dyn ReadAt>>) -> VolumeReader {
+        let store = Arc::new(Counting::new(Arc::clone(&self.store)));
+        let ring = Arc::clone(&self.ring);
+        let nodes = TreeReader::new(tree, Arc::clone(&ring), fetcher(&store, &ring), NodeCache::new(CACHED_NODES));
+        VolumeReader {
+            tree,
+            gaps,
+            beside,
+            store,
+            ring,
+            nodes: Mutex::new(nodes),
+            chunks: Mutex::new(ChunkCache::new(CACHED_CHUNK_BYTES)),
+            idle: Mutex::default(),
+        }
     }
 }
 
+fn fetcher(store: &Arc<Counting>, ring: &Arc<Keyring>) -> FrameFetcher {
+    FrameFetcher::new(Arc::clone(store) as Arc<dyn Store>, Arc::clone(ring))
+}
+
 impl VolumeReader {
-    fn chunk(&self, inner: &mut Inner, index: u64) -> Result<Arc<[u8]>, IoError> {
-        if let Some(bytes) = inner.kept.get(&index) {
-            return Ok(Arc::clone(bytes));
+    /// Bytes brought from the store until now, tree included.
+    #[must_use]
+    pub fn fetched_bytes(&self) -> u64 {
+        self.store.read_bytes()
+    }
+
+    /// Reads up to [`RUN_BYTES`].
+    fn read_run(&self, run: Extent, out: &mut [u8]) -> Result<(), IoError> {
+        let chunk_bytes = self.chunk_bytes();
+        let asked = run.offset / chunk_bytes..run.end().div_ceil(chunk_bytes);
+        // The neighbours in a frame come with it, and only their leaf knows which they are.
+        let seen = if is_short(&run) { whole_leaves(&asked) } else { asked.clone() };
+        let mut entries = self.entries(seen.clone(), run)?;
+        for (index, entry) in (seen.start..).zip(&mut entries).filter(|(index, _)| asked.contains(index)) {
+            self.answer_at_hand(index, entry, run, out)?;
         }
-        let place = chunk_extent(&self.tree, index);
-        let leaf = index - index % FAN_OUT_U64;
-        let entries = inner.nodes.leaf(leaf).map_err(|error| failed(place, error))?;
-        let entry = usize::try_from(index - leaf).ok().and_then(|index| entries.get(index)).copied();
-        match entry.unwrap_or(ChunkEntry::Hole) {
-            ChunkEntry::Hole => Ok(vec![0; usize::try_from(place.length).unwrap_or_default()].into()),
-            ChunkEntry::Unreadable | ChunkEntry::StoredWithGaps(_) => {
-                Err(IoError::Missing { extent: place, reason: "the source could not be read here".to_owned() })
+        keep_frames_of(&asked, seen.start, &mut entries);
+        if entries.iter().any(|entry| entry.stored().is_some()) { self.fetch(seen.start, &entries, run, out) } else { Ok(()) }
+    }
+
+    fn chunk_bytes(&self) -> u64 {
+        u64::from(self.tree.chunk_bytes).max(1)
+    }
+
+    /// What these chunks are.
+    fn entries(&self, chunks: Range<u64>, run: Extent) -> Result<Vec<ChunkEntry>, IoError> {
+        let mut entries = Vec::new();
+        let mut nodes = lock(&self.nodes);
+        let mut leaf_first = whole_leaves(&chunks).start;
+        while leaf_first < chunks.end {
+            let leaf_end = leaf_first.saturating_add(FAN_OUT_U64);
+            let wanted = chunks.start.max(leaf_first)..chunks.end.min(leaf_end);
+            let leaf = nodes.leaf(leaf_first).map_err(|error| refusal(self.extent_of(&wanted).intersect(&run), error))?;
+            let skip = to_index(wanted.start - leaf_first);
+            entries.extend(leaf.into_iter().skip(skip).take(to_index(wanted.end - wanted.start)));
+            leaf_first = leaf_end;
+        }
+        Ok(entries)
+    }
+
+    fn extent_of(&self, chunks: &Range<u64>) -> Extent {
+        let (first, last) = (chunk_extent(&self.tree, chunks.start), chunk_extent(&self.tree, chunks.end.saturating_sub(1)));
+        Extent::between(first.offset, last.end())
+    }
+
+    /// Answers for a chunk that the store need not be asked for, and leaves a hole in its place.
+    fn answer_at_hand(&self, index: u64, entry: &mut ChunkEntry, run: Extent, out: &mut [u8]) -> Result<(), IoError> {
+        let extent = chunk_extent(&self.tree, index);
+        match entry {
+            ChunkEntry::Hole => fill_zeros(extent, run, out),
+            ChunkEntry::Unreadable => return Err(lost_at_source(extent.intersect(&run))),
+            ChunkEntry::Stored(_) | ChunkEntry::StoredWithGaps(_) => {
+                let kept = lock(&self.chunks).get(index);
+                if let Some(bytes) = kept {
+                    copy_overlap(extent, &bytes, run, out);
+                    *entry = ChunkEntry::Hole;
+                } else if let Some(bytes) = self.ask_beside(extent, entry) {
+                    self.deliver(extent, &bytes, run, out);
+                    *entry = ChunkEntry::Hole;
+                }
             }
-            ChunkEntry::Stored(stored) => match self.ask_beside(place, &stored) {
-                Some(bytes) => Ok(inner.keep(index, bytes, self.limit())),
-                None => self.ask_store(inner, leaf, &entries, &stored, place),
-            },
         }
+        Ok(())
     }
 
-    /// The chunk from the faster place, if it is still the same there.
-    fn ask_beside(&self, place: Extent, stored: &StoredChunk) -> Option<Vec<u8>> {
-        let beside = self.beside.as_ref()?;
-        let mut bytes = vec![0; usize::try_from(place.length).ok()?];
-        beside.read_at(place.offset, &mut bytes).ok()?;
-        (self.repository.ring.chunk_id(&bytes) == stored.id).then_some(bytes)
+    /// The chunk from the faster place, if it is still the same there. One with gaps has other bytes there, or none.
+    fn ask_beside(&self, extent: Extent, entry: &ChunkEntry) -> Option<Vec<u8>> {
+        let (Some(beside), ChunkEntry::Stored(stored)) = (&self.beside, entry) else { return None };
+        // A chunk is at most 1 MiB long.
+        let mut bytes = vec![0; usize::try_from(extent.length).ok()?];
+        beside.read_at(extent.offset, &mut bytes).ok()?;
+        (self.ring.chunk_id(&bytes) == stored.id).then_some(bytes)
     }
 
-    /// The chunk, and its neighbours in the same frame, from the store.
-    fn ask_store(
-        &self,
-        inner: &mut Inner,
-        leaf: u64,
-        entries: &[ChunkEntry],
-        stored: &StoredChunk,
-        place: Extent,
-    ) -> Result<Arc<[u8]>, IoError> {
-        let of_frame = |entry: &ChunkEntry| entry.stored().is_some_and(|other| other.frame == stored.frame);
-        let wanted: Vec<ChunkEntry> = entries.iter().map(|e| if of_frame(e) { *e } else { ChunkEntry::Hole }).collect();
-        let mut found = Vec::new();
-        let mut wrong = None;
-        let read = inner.chunks.read(&self.tree, leaf, &wanted, &mut |extent, chunk| {
+    /// Brings what is stored among `wanted`. Of several damaged chunks the first within the run is named.
+    fn fetch(&self, first_chunk: u64, wanted: &[ChunkEntry], run: Extent, out: &mut [u8]) -> Result<(), IoError> {
+        let idle = lock(&self.idle).pop();
+        let mut reader = idle.unwrap_or_else(|| ChunkReader::new(fetcher(&self.store, &self.ring), Arc::clone(&self.ring)));
+        let mut lost: Option<(Extent, RepositoryError)> = None;
+        let read = reader.read(&self.tree, first_chunk, wanted, &mut |extent, chunk| {
+            let place = extent.intersect(&run);
             match chunk {
-                Ok(bytes) => found.push((extent, bytes.to_vec())),
-                Err(error) if extent == place => wrong = Some(error),
+                Ok(bytes) => self.deliver(extent, bytes, run, out),
+                Err(_) if place.is_empty() => {}
+                Err(error) if lost.as_ref().is_none_or(|(known, _)| place < *known) => lost = Some((place, error)),
                 Err(_) => {}
             }
             Ok(())
         });
-        read.map_err(|error| failed(place, error))?;
-        let mut asked = None;
-        for (extent, bytes) in found {
-            let kept = inner.keep(extent.offset / u64::from(self.tree.chunk_bytes), bytes, self.limit());
-            if extent == place {
-                asked = Some(kept);
-            }
+        lock(&self.idle).push(reader);
+        read.map_err(|error| refusal(run, error))?;
+        match lost {
+            Some((place, error)) => Err(refusal(place, error)),
+            None => Ok(()),
         }
-        let lost = || RepositoryError::damaged("a chunk", "it cannot be read");
-        asked.ok_or_else(|| failed(place, wrong.unwrap_or_else(lost)))
     }
 
-    fn limit(&self) -> usize {
-        (CACHED_BYTES / self.tree.chunk_bytes as usize).max(1)
-    }
-}
-
-impl Inner {
-    fn keep(&mut self, index: u64, bytes: Vec<u8>, limit: usize) -> Arc<[u8]> {
-        let bytes: Arc<[u8]> = bytes.into();
-        if self.kept.insert(index, Arc::clone(&bytes)).is_none() {
-            self.clock += 1;
-            self.order.insert(self.clock, index);
+    fn deliver(&self, extent: Extent, bytes: &[u8], run: Extent, out: &mut [u8]) {
+        copy_overlap(extent, bytes, run, out);
+        if is_short(&run) || extent.intersect(&run) != extent {
+            lock(&self.chunks).insert(extent.offset / self.chunk_bytes(), bytes);
         }
-        while self.kept.len() > limit {
-            let Some((_, oldest)) = self.order.pop_first() else { break };
-            self.kept.remove(&oldest);
-        }
-        bytes
-    }
-}
-
-fn failed(place: Extent, error: RepositoryError) -> IoError {
-    if error.is_damage() {
-        IoError::Missing { extent: place, reason: error.to_string() }
-    } else {
-        IoError::Os { act: "read", extent: place, source: io::Error::other(error) }
     }
 }
 
@@ -153,24 +192,74 @@ impl ReadAt for VolumeReader {
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError> {
-        let whole = Extent { offset, length: out.len() as u64 };
-        if offset.checked_add(whole.length).is_none_or(|end| end > self.tree.size) {
-            return Err(IoError::OutOfRange { extent: whole, size: self.tree.size });
+        let (extent, size) = (Extent { offset, length: out.len() as u64 }, self.tree.size);
+        if offset.checked_add(extent.length).is_none_or(|end| end > size) {
+            return Err(IoError::OutOfRange { extent, size });
         }
-        let chunk_bytes = u64::from(self.tree.chunk_bytes);
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left = out;
-        for piece in whole.cut(chunk_bytes) {
-            let chunk = self.chunk(&mut inner, piece.offset / chunk_bytes)?;
-            let start = usize::try_from(piece.offset % chunk_bytes).unwrap_or_default();
-            let length = usize::try_from(piece.length).unwrap_or_default().min(left.len());
-            let (now, rest) = left.split_at_mut(length);
-            match chunk.get(start..start + length) {
-                Some(bytes) => now.copy_from_slice(bytes),
-                None => return Err(IoError::Missing { extent: piece, reason: "the chunk is too short".to_owned() }),
-            }
-            left = rest;
+        self.gaps.refuse(&extent)?;
+        let mut rest = out;
+        for run in extent.cut(RUN_BYTES) {
+            let (now, later) = rest.split_at_mut(to_index(run.length).min(rest.len()));
+            self.read_run(run, now)?;
+            rest = later;
         }
         Ok(())
     }
+}
+
+fn is_short(run: &Extent) -> bool {
+    run.length <= SHORT_READ_BYTES
+}
+
+/// The chunks of all leaves that hold some of these.
+fn whole_leaves(chunks: &Range<u64>) -> Range<u64> {
+    chunks.start - chunks.start % FAN_OUT_U64..chunks.end.div_ceil(FAN_OUT_U64).saturating_mul(FAN_OUT_U64)
+}
+
+/// Leaves, of the entries from chunk `first` on, those that lie in the frames of the chunks that are asked for.
+fn keep_frames_of(asked: &Range<u64>, first: u64, entries: &mut [ChunkEntry]) {
+    let frame_of = |entry: &ChunkEntry| entry.stored().map(|stored| (stored.frame.pack, stored.frame.slot));
+    let within = (first..).zip(entries.iter()).filter(|(index, _)| asked.contains(index));
+    let frames: BTreeSet<_> = within.filter_map(|(_, entry)| frame_of(entry)).collect();
+    for (index, entry) in (first..).zip(entries) {
+        if !asked.contains(&index) && frame_of(entry).is_none_or(|frame| !frames.contains(&frame)) {
+            *entry = ChunkEntry::Hole;
+        }
+    }
+}
+
+/// Damage is a gap in the data; anything else is a failure, which the caller finds again inside the error.
+fn refusal(extent: Extent, error: RepositoryError) -> IoError {
+    match error {
+        RepositoryError::Cancelled => IoError::Cancelled,
+        error if error.is_damage() => IoError::Missing { extent, reason: error.to_string() },
+        error => IoError::Os { act: "read", extent, source: io::Error::other(error) },
+    }
+}
+
+fn fill_zeros(extent: Extent, run: Extent, out: &mut [u8]) {
+    let both = extent.intersect(&run);
+    let from = to_index(both.offset.saturating_sub(run.offset));
+    if let Some(out) = out.get_mut(from..from.saturating_add(to_index(both.length))) {
+        out.fill(0);
+    }
+}
+
+/// Copies what `out`, which is `run` of the volume, wants of the chunk at `extent`.
+fn copy_overlap(extent: Extent, bytes: &[u8], run: Extent, out: &mut [u8]) {
+    let both = extent.intersect(&run);
+    let (from, to) = (to_index(both.offset.saturating_sub(extent.offset)), to_index(both.offset.saturating_sub(run.offset)));
+    let length = to_index(both.length);
+    let source = bytes.get(from..from.saturating_add(length));
+    if let (Some(source), Some(target)) = (source, out.get_mut(to..to.saturating_add(length))) {
+        target.copy_from_slice(source);
+    }
+}
+
+fn to_index(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

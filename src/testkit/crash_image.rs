@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::testkit::loop_device::LoopDevice;
+use crate::testkit::image::{Mounted, run};
 
 /// What the filesystem does with its journal before it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +63,8 @@ impl CrashImage {
         run(Command::new(program).args(arguments).arg(&living))?;
         let made = Self { folder };
         let mounted = Mounted::new(&living, point, recipe.mount_options)?;
-        work(&mounted.point)?;
-        shut_down(&mounted.point, recipe.shutdown)?;
+        work(mounted.point())?;
+        shut_down(mounted.point(), recipe.shutdown)?;
         // Unmounting would write blocks in place that the crash kept back.
         run(Command::new("cp").arg("--sparse=always").arg(&living).arg(made.path()))?;
         drop(mounted);
@@ -86,35 +86,6 @@ impl CrashImage {
     }
 }
 
-/// A mounted image; unmounted when dropped.
-#[derive(Debug)]
-pub struct Mounted {
-    point: PathBuf,
-    _device: LoopDevice,
-}
-
-impl Mounted {
-    /// Mounts `image` on the folder `point`, which lets the kernel replay what it must.
-    pub fn new(image: &Path, point: PathBuf, options: &str) -> io::Result<Self> {
-        let device = LoopDevice::attach(image)?;
-        let options = if options.is_empty() { "rw" } else { options };
-        run(Command::new("mount").args(["-o", options]).arg(device.path()).arg(&point))?;
-        Ok(Self { point, _device: device })
-    }
-
-    /// Where it is mounted.
-    #[must_use]
-    pub fn point(&self) -> &Path {
-        &self.point
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _left_mounted = Command::new("umount").arg(&self.point).output();
-    }
-}
-
 /// Runs lines of a shell inside a folder; the first that fails ends it.
 pub fn shell(folder: &Path, lines: &str) -> io::Result<()> {
     run(Command::new("sh").args(["-e", "-c", lines]).current_dir(folder))
@@ -124,12 +95,4 @@ fn shut_down(point: &Path, shutdown: Shutdown) -> io::Result<()> {
     const PROGRAM: &str = "import fcntl, os, struct, sys\n\
         fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', int(sys.argv[2])))";
     run(Command::new("python3").args(["-c", PROGRAM]).arg(point).arg(shutdown.flag().to_string()))
-}
-
-fn run(command: &mut Command) -> io::Result<()> {
-    let output = command.output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(io::Error::other(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))))
 }

@@ -36,13 +36,10 @@ impl Image {
     }
 
     /// Mounts it; an empty `options` means the defaults.
-    pub fn mount(&self, options: &str) -> io::Result<MountedImage> {
+    pub fn mount(&self, options: &str) -> io::Result<Mounted> {
         let point = self.folder.path().join("mount");
         fs::create_dir_all(&point)?;
-        let device = LoopDevice::attach(&self.path)?;
-        let options = if options.is_empty() { "defaults" } else { options };
-        run(Command::new("mount").args(["-o", options]).arg(device.path()).arg(&point))?;
-        Ok(MountedImage { point, _device: device })
+        Mounted::new(&self.path, point, options)
     }
 
     /// The image as a source.
@@ -62,12 +59,20 @@ pub fn run(command: &mut Command) -> io::Result<()> {
 
 /// An image that the kernel shows; unmounted when dropped.
 #[derive(Debug)]
-pub struct MountedImage {
+pub struct Mounted {
     point: PathBuf,
     _device: LoopDevice,
 }
 
-impl MountedImage {
+impl Mounted {
+    /// Mounts `image` on the folder `point`, which lets the kernel replay what it must; empty `options` mean the defaults.
+    pub fn new(image: &Path, point: PathBuf, options: &str) -> io::Result<Self> {
+        let device = LoopDevice::attach(image)?;
+        let options = if options.is_empty() { "defaults" } else { options };
+        run(Command::new("mount").args(["-o", options]).arg(device.path()).arg(&point))?;
+        Ok(Self { point, _device: device })
+    }
+
     /// Where it is mounted.
     #[must_use]
     pub fn point(&self) -> &Path {
@@ -75,7 +80,7 @@ impl MountedImage {
     }
 }
 
-impl Drop for MountedImage {
+impl Drop for Mounted {
     fn drop(&mut self) {
         // A mount that stays is seen by the next one at the same place, which then fails its test.
         let _left_mounted = Command::new("umount").arg(&self.point).output();

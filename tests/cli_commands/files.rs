@@ -1,5 +1,6 @@
 //! Files out of points, images and devices, held against the kernel's mount of the same volume.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
@@ -9,6 +10,7 @@ use icecore::testkit;
 use icecore::testkit::image::Image;
 use icecore::testkit::loop_device::LoopDevice;
 use icecore::testkit::tree::populate;
+use serde_json::Value;
 
 use crate::tree_facts::{Exactness, facts, same};
 use crate::world::{World, change, damage, files_below, noise};
@@ -274,4 +276,34 @@ fn a_journal_that_cannot_be_applied_is_said_with_every_answer() {
     }
     let run = run.exits(3).says("may be older");
     assert_eq!(run.json()["source"]["view"], "stale");
+}
+
+/// Each listed file but for its name and link target, by its path in hexadecimal.
+fn by_path(list: &Value, shape: impl Fn(&Value) -> (&Value, &Value)) -> BTreeMap<String, Value> {
+    let digits = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let one = |element: &Value| {
+        let (path, file) = shape(element);
+        let path = path.as_str().map_or_else(|| path["bytes_hex"].as_str().unwrap().to_owned(), digits);
+        let mut file = file.clone();
+        file.as_object_mut().unwrap().retain(|field, _| field != "name" && field != "target");
+        (path.trim_start_matches("2f").to_owned(), file)
+    };
+    list.as_array().unwrap().iter().map(one).collect()
+}
+
+#[test]
+fn a_catalog_says_of_every_file_what_the_file_system_says() {
+    let Some(image) = ext4(96 * MIB, |mount| populate(mount, 9).unwrap()) else { return };
+    let world = World::new();
+    world.backup(text(image.path()), &["--volume", "disk"]).exits(0);
+    let listed = world.run(&["ls", "-R", "disk@latest", "--json"]).exits(0).json();
+    let found = world.run(&["find", "*", "--limit", "100000", "--cache-dir", "cache", "--json"]).exits(0).json();
+    let listed = by_path(&listed["entries"], |entry| (&entry["name"], entry));
+    let mut found = by_path(&found["files"], |found| (&found["path"], &found["file"]));
+    found.remove("");
+    let kinds: BTreeSet<_> = listed.values().map(|file| file["kind"].as_str().unwrap()).collect();
+    let words = ["block_device", "character_device", "directory", "fifo", "file", "socket", "symlink"];
+    assert!(kinds.into_iter().eq(words));
+    assert!(listed.len() > 2000);
+    assert!(listed == found, "{:?}", listed.iter().find(|(path, file)| found.get(*path) != Some(file)));
 }

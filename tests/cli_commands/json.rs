@@ -147,6 +147,8 @@ fn file_outputs() -> Option<Vec<Value>> {
     world.backup(image.path().to_str().unwrap(), &["--volume", "disk"]).exits(0);
     let json = |arguments: &[&str], code: i32| world.run(&[arguments, &["--json"]].concat()).exits(code).json();
     let mut outputs = vec![json(&["ls", "disk@latest"], 0), json(&["stat", "disk@latest:/file"], 0)];
+    outputs.push(json(&["find", "file", "--cache-dir", "cache"], 0));
+    outputs.push(json(&["history", "disk:/file", "--cache-dir", "cache"], 0));
     for pack in files_below(&world.path("repository/packs")) {
         let whole = fs::read(&pack).unwrap();
         damage(&pack);
@@ -177,4 +179,7 @@ fn every_json_output_has_exactly_the_documented_fields_and_no_schema_is_left_out
     assert!(check.contains("damage[].extents[].offset_bytes") && check.contains("chain_breaks[].missing"), "{check:?}");
     assert!(seen["icecore.cp.v1"].contains("findings[].missing[].offset_bytes"));
     assert!(seen["icecore.points.v1"].contains("damaged[].reason"));
+    assert!(
+        seen["icecore.find.v1"].contains("files[].file.changed") && seen["icecore.history.v1"].contains("versions[].file.changed")
+    );
 }

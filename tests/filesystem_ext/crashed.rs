@@ -8,9 +8,9 @@ use std::process::Command;
 
 use icecore::filesystem::{InodeNumber, View};
 use icecore::testkit::contents::random_bytes;
-use icecore::testkit::crash_image::{CrashImage, Mounted, Recipe, Shutdown};
+use icecore::testkit::crash_image::{CrashImage, Recipe, Shutdown};
 use icecore::testkit::differential::compare;
-use icecore::testkit::image::{Image, run};
+use icecore::testkit::image::{Image, Mounted, run};
 use icecore::testkit::{self, tree::populate};
 
 use crate::allocation::fill_with_words;

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::catalog::index::{Change, Difference};
-use crate::cli::catalog::{self, FileView, IndexSettings};
+use crate::cli::catalog::{self, IndexSettings};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use crate::cli::file_views::{FileView, NameView};
 use crate::cli::outcome::Outcome;
 use crate::cli::views::{self, ExtentView};
 use crate::cli::{output, text};
@@ -41,10 +42,9 @@ struct View {
 
 #[derive(Debug, Serialize)]
 struct FileDifferenceView {
-    path: String,
-    path_hex: Option<String>,
+    path: NameView,
     change: &'static str,
-    renamed_from: Option<String>,
+    renamed_from: Option<NameView>,
     old: Option<FileView>,
     new: Option<FileView>,
 }
@@ -101,17 +101,17 @@ fn change_name(change: &Change) -> (&'static str, char) {
 }
 
 fn difference_view(difference: &Difference) -> FileDifferenceView {
-    let (path, path_hex) = catalog::path_views(&difference.path);
+    let renamed_from = match &difference.change {
+        Change::Renamed(from) => Some(from),
+        _ => None,
+    };
+    let (old_path, path) = (renamed_from.unwrap_or(&difference.path), &difference.path);
     FileDifferenceView {
-        path,
-        path_hex,
+        path: NameView(path.clone()),
         change: change_name(&difference.change).0,
-        renamed_from: match &difference.change {
-            Change::Renamed(from) => Some(catalog::path_views(from).0),
-            _ => None,
-        },
-        old: difference.old.as_ref().map(FileView::from),
-        new: difference.new.as_ref().map(FileView::from),
+        renamed_from: renamed_from.cloned().map(NameView),
+        old: difference.old.as_ref().map(|record| FileView::recorded(old_path, record)),
+        new: difference.new.as_ref().map(|record| FileView::recorded(path, record)),
     }
 }
 

@@ -5,8 +5,9 @@ use serde::Serialize;
 use crate::base::clock::Timestamp;
 use crate::catalog::Record;
 use crate::catalog::index::{Found, Pattern, Query, Which};
-use crate::cli::catalog::{self, FileView, IndexSettings, UnusableView};
+use crate::cli::catalog::{self, IndexSettings, UnusableView};
 use crate::cli::context::Context;
+use crate::cli::file_views::{FileView, NameView};
 use crate::cli::outcome::Outcome;
 use crate::cli::{output, text};
 use crate::filesystem::FileKind;
@@ -46,8 +47,7 @@ pub(in crate::cli) struct Settings {
 #[derive(Debug, Serialize)]
 struct FoundView {
     volume: String,
-    path: String,
-    path_hex: Option<String>,
+    path: NameView,
     file: FileView,
     first_point: String,
     last_point: String,
@@ -133,12 +133,10 @@ impl Filter {
 }
 
 fn found_view(found: &Found) -> FoundView {
-    let (path, path_hex) = catalog::path_views(&found.path);
     FoundView {
         volume: found.volume.clone(),
-        path,
-        path_hex,
-        file: FileView::from(&found.record),
+        path: NameView(found.path.clone()),
+        file: FileView::recorded(&found.path, &found.record),
         first_point: found.first.clone(),
         last_point: found.last.clone(),
         points: found.points,

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::catalog::index::Version;
-use crate::cli::catalog::{self, FileView, IndexSettings, UnusableView};
+use crate::cli::catalog::{self, IndexSettings, UnusableView};
 use crate::cli::context::Context;
+use crate::cli::file_views::{FileView, NameView};
 use crate::cli::outcome::Outcome;
 use crate::cli::{output, text};
 
@@ -28,8 +29,7 @@ struct VersionView {
 struct View {
     schema: &'static str,
     volume: String,
-    path: String,
-    path_hex: Option<String>,
+    path: NameView,
     versions: Vec<VersionView>,
     unusable: Vec<UnusableView>,
 }
@@ -42,21 +42,19 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         output::warn(&format!("no point of volume {} has a file catalog", settings.volume));
         Vec::new()
     });
-    let (path, path_hex) = catalog::path_views(&settings.path);
     let view = View {
         schema: "icecore.history.v1",
         volume: settings.volume,
-        path,
-        path_hex,
-        versions: versions.iter().map(version_view).collect(),
+        path: NameView(settings.path.clone()),
+        versions: versions.iter().map(|version| version_view(version, &settings.path)).collect(),
         unusable: catalog::unusable(&filled),
     };
     context.report(&view, || versions.iter().map(|version| describe(context, version, &settings.path)).collect())?;
     Ok(Outcome::Clean)
 }
 
-fn version_view(version: &Version) -> VersionView {
-    let file = version.record.as_ref().map(FileView::from);
+fn version_view(version: &Version, path: &[u8]) -> VersionView {
+    let file = version.record.as_ref().map(|record| FileView::recorded(path, record));
     VersionView { present: file.is_some(), file, points: version.points.clone() }
 }
 

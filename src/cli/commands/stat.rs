@@ -24,7 +24,6 @@ struct View {
     generation: u32,
     allocated_bytes: u64,
     accessed: String,
-    changed: String,
     created: Option<String>,
     encrypted: bool,
     major: Option<u32>,
@@ -75,7 +74,6 @@ fn view(place: &OpenPlace, layout: Option<Layout>, target: Option<Vec<u8>>, xatt
         generation: inode.generation,
         allocated_bytes: inode.sectors.saturating_mul(512),
         accessed: moment(inode.accessed),
-        changed: moment(inode.changed),
         created: inode.created.map(moment),
         encrypted: inode.encrypted,
         major: device.map(|(major, _)| major),
@@ -99,14 +97,14 @@ fn describe(place: &OpenPlace, view: &View, target: Option<&[u8]>, xattrs: &[Xat
     let inode = &place.inode;
     let mut lines = vec![
         ("file", place.shown()),
-        ("kind", kind(inode.kind).to_owned()),
+        ("kind", kind(inode.kind).replace('_', " ")),
         ("inode", format!("{} (generation {}), {}", inode.number.0, inode.generation, text::count(inode.links.into(), "link"))),
         ("mode", format!("{} ({:04o})", mode_text(inode), inode.mode)),
         ("owner", format!("{}:{}", inode.uid, inode.gid)),
         ("size", format!("{} bytes, {} allocated", inode.size, view.allocated_bytes)),
         ("modified", moment(inode.modified)),
         ("accessed", view.accessed.clone()),
-        ("changed", view.changed.clone()),
+        ("changed", view.file.changed.clone()),
     ];
     lines.extend(view.created.clone().map(|created| ("created", created)));
     lines.extend(target.map(|target| ("target", printable(target))));

@@ -145,10 +145,9 @@ impl Superblock {
         self.blocks.saturating_mul(u64::from(self.block_bytes))
     }
 
-    /// How many block groups there are; at most as many as inodes.
+    /// How many block groups there are; at most as many as inodes. Asked of sums that are not checked yet, it must not fail.
     pub(super) fn group_count(&self) -> u64 {
-        // Asked before the fields are held against each other, too: a hostile superblock may say zero.
-        self.blocks.saturating_sub(self.first_data_block.into()).div_ceil(u64::from(self.blocks_per_group).max(1))
+        self.blocks.saturating_sub(u64::from(self.first_data_block)).div_ceil(u64::from(self.blocks_per_group).max(1))
     }
 
     pub(super) fn has_metadata_checksums(&self) -> bool {

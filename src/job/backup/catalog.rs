@@ -15,7 +15,7 @@ use crate::filesystem::{Filesystem, FilesystemError};
 use crate::job::JobError;
 use crate::repository::format::catalog::CatalogSummary;
 use crate::repository::format::point::Tree;
-use crate::repository::{CatalogPages, FinishedVolume, ListedPoint, PageWriter, PointWriter, Repository};
+use crate::repository::{CatalogPages, FinishedVolume, Gaps, ListedPoint, PageWriter, PointWriter, Repository};
 
 /// Opens the filesystem that a volume holds.
 pub type OpenFilesystem = fn(Arc<dyn ReadAt>) -> Result<Box<dyn Filesystem>, FilesystemError>;
@@ -65,17 +65,21 @@ pub struct MadeCatalog {
     pub anew: bool,
 }
 
-/// Makes the catalog of the volume that `writer` has written. An error is the writer's own.
+/// Makes the catalog of the volume that `writer` has written, and that lacks `gaps`. An error is the writer's own.
+///
+/// The filesystem is opened anew even where free space was asked of it before: that was the source, which may change after it was
+/// read, and this is the volume as the point will hold it.
 pub(super) fn make(
     repository: &Repository,
     request: &BackupRequest,
     previous: Option<&ListedPoint>,
+    gaps: Gaps,
     writer: &mut PointWriter,
     progress: &dyn Progress,
 ) -> Result<CatalogOutcome, JobError> {
     let Some(wanted) = &request.catalog else { return Ok(CatalogOutcome::Off) };
     let finished = writer.finish_volume()?;
-    let reader = Arc::new(repository.volume_reader(finished.tree, wanted.beside.clone()));
+    let reader = Arc::new(repository.read_volume(finished.tree, gaps, wanted.beside.clone()));
     let filesystem = match (wanted.open)(reader) {
         Ok(filesystem) => filesystem,
         Err(error @ (FilesystemError::Unrecognised { .. } | FilesystemError::Unsupported { .. })) => {

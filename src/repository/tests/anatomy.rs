@@ -20,6 +20,12 @@ impl Anatomy {
         anatomy
     }
 
+    /// The frame of the chunk at `offset`; the nodes above it reach further.
+    pub(super) fn frame_at(&self, offset: u64) -> Option<FrameRef> {
+        let around = self.frames.iter().filter(|(_, extent)| extent.offset <= offset && offset < extent.end());
+        around.min_by_key(|(_, extent)| extent.length).map(|(frame, _)| *frame)
+    }
+
     /// What is lost when these frames are.
     pub(super) fn lost(&self, is_bad: impl Fn(&FrameRef) -> bool) -> ExtentSet {
         self.frames.iter().filter(|(frame, _)| is_bad(frame)).map(|(_, extent)| *extent).collect()

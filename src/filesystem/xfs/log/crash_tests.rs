@@ -15,7 +15,8 @@ use super::{LogFacts, LogPlace, Replay, replay};
 use crate::base::io::ReadAt;
 use crate::filesystem::overlay::{Overlaid, Overlay, Patch};
 use crate::testkit;
-use crate::testkit::crash_image::{CrashImage, Mounted, Recipe, Shutdown, shell};
+use crate::testkit::crash_image::{CrashImage, Recipe, Shutdown, shell};
+use crate::testkit::image::Mounted;
 
 const MIB: u64 = 1 << 20;
 

@@ -1,6 +1,7 @@
 //! Logs that someone broke on purpose: replay ends, quickly, and never panics.
 
-use super::bench::{Writer, buffer, cancel, facts, place, seal_record, transaction};
+use super::bench::{LOG_BYTE, Memory, Writer, buffer, cancel, facts, place, seal_record, transaction};
+use super::pass::MEMORY_BYTES;
 use super::replay;
 use crate::testkit::dice::{Dice, each_seed};
 
@@ -73,7 +74,7 @@ fn a_spoiled_log_with_right_checksums_ends_replay_and_does_no_harm() {
             let mut spoiled = log.clone();
             spoil(&mut spoiled.ring, &dice);
             reseal(&mut spoiled.ring);
-            let replay = replay(&spoiled.volume(&[]), &place(super::bench::LOG_BYTE, BLOCKS), &facts()).unwrap();
+            let replay = replay(&spoiled.volume(&[]), &place(LOG_BYTE, BLOCKS), &facts()).unwrap();
             assert!(replay.overlay.count() <= 8192);
         }
     });
@@ -90,7 +91,26 @@ fn a_ring_of_noise_or_of_nothing_but_headers_ends_replay() {
                 block[..4].copy_from_slice(&[0xfe, 0xed, 0xba, 0xbe]);
                 block[4..8].copy_from_slice(&headers.to_string().as_bytes().repeat(4));
             }
-            let _any_outcome = replay(&log.volume(&[]), &place(super::bench::LOG_BYTE, BLOCKS), &facts()).unwrap();
+            let _any_outcome = replay(&log.volume(&[]), &place(LOG_BYTE, BLOCKS), &facts()).unwrap();
         }
     });
+}
+
+#[test]
+fn transactions_that_never_end_cannot_take_more_memory_than_replay_may() {
+    // Each begins in twelve bytes, and takes many times that in memory.
+    let begun_in_a_record = 2600;
+    let records = u32::try_from(MEMORY_BYTES / 96 / u64::from(begun_in_a_record)).unwrap() + 2;
+    let mut log = Writer::new(u64::from(records) * 64 + 64);
+    log.record(&transaction(1, &[buffer(64, 8, 0, 0, &[(256, vec![1; 128])])]));
+    for record in 0..records {
+        let numbers = (1..=begun_in_a_record).map(|number| 1 + record * begun_in_a_record + number);
+        log.record(&numbers.map(|number| (number, 1, Vec::new())).collect::<Vec<_>>());
+    }
+    let blocks = log.ring.len() as u64 / BLOCK_LENGTH as u64;
+    let volume = Memory::source([vec![0; usize::try_from(LOG_BYTE).unwrap()], log.ring].concat());
+    let replay = replay(&volume, &place(LOG_BYTE, blocks), &facts()).unwrap();
+    let reason = replay.incomplete.unwrap();
+    assert!(reason.contains("201326592"), "{reason}");
+    assert_eq!(replay.transactions, 1, "what was complete before is applied");
 }

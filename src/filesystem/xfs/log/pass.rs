@@ -61,10 +61,13 @@ impl<'a> Pass<'a> {
             self.check(&record)?;
             let moment = Moment { lsn: record.header.lsn, byte: record.byte };
             for operation in Operations::of(&record) {
-                if let Some(transaction) = assembly.take(&operation?, moment)? {
-                    held_bytes = visit(&transaction)?;
+                let complete = assembly.take(&operation?, moment)?;
+                if let Some(transaction) = &complete {
+                    held_bytes = visit(transaction)?;
                 }
-                if assembly.held_bytes().saturating_add(held_bytes) > MEMORY_BYTES {
+                // While it is visited, a transaction and what it changes are both in memory.
+                let visited_bytes = complete.as_ref().map_or(0, Transaction::held_bytes);
+                if assembly.held_bytes().saturating_add(visited_bytes).saturating_add(held_bytes) > MEMORY_BYTES {
                     return Err(FilesystemError::TooLarge { object: Object::Journal, limit: MEMORY_BYTES });
                 }
             }

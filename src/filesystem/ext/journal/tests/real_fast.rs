@@ -9,7 +9,8 @@ use std::path::Path;
 use super::image::Image;
 use crate::filesystem::ext::journal::{FastCommits, FastName, FastRange};
 use crate::testkit;
-use crate::testkit::crash_image::{CrashImage, Mounted, Recipe, Shutdown, shell};
+use crate::testkit::crash_image::{CrashImage, Recipe, Shutdown, shell};
+use crate::testkit::image::Mounted;
 
 /// What lies in place when the fast commits begin.
 const BEFORE: &str = "mkdir d; i=0; while [ $i -lt 10 ]; do i=$((i+1)); yes \"old $i\" | head -c 30000 > d/o$i; done; sync";

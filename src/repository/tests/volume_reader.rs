@@ -1,4 +1,4 @@
-//! A point read at any place: what comes back is the volume, or a gap that is named; and only what is needed is fetched.
+//! A volume read at any place: what comes back is the volume, or a gap that is named; and only what is needed is fetched.
 
 use bytes::Bytes;
 use std::ops::ControlFlow;
@@ -8,7 +8,7 @@ use std::thread;
 use super::anatomy::Anatomy;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::{IoError, ReadAt};
-use crate::repository::{ListedPoint, Repository, names};
+use crate::repository::{Gaps, ListedPoint, Repository, names};
 use crate::store::Store;
 use crate::store::memory::Memory;
 use crate::testkit::contents::{random_bytes, volume_bytes};
@@ -98,6 +98,72 @@ fn only_what_is_asked_for_is_fetched_and_nothing_short_twice() {
     reader.read_at(4 << 20, &mut vec![0; 1 << 20]).unwrap();
     let second = reader.fetched_bytes() - first;
     assert!((1 << 20..(1 << 20) + 200_000).contains(&second), "{second} bytes for 1 MiB");
+}
+
+#[test]
+fn what_came_with_a_short_read_is_at_hand() {
+    let scene = scene(4, random_bytes(8 << 20, 4), ExtentSet::new());
+    let anatomy = Anatomy::of(&scene.repository, &scene.point);
+    let reader = scene.repository.read_point(&scene.point);
+    reader.read_at(1 << 20, &mut [0; 1]).unwrap();
+    let first = reader.fetched_bytes();
+    let chunk_bytes = u64::from(scene.point.point.tree.chunk_bytes);
+    let frame = anatomy.frame_at(1 << 20).unwrap();
+    let companion = (1 << 20) + chunk_bytes;
+    assert_eq!(anatomy.frame_at(companion), Some(frame), "the next chunk lies in the same frame");
+    let mut out = vec![0; 100];
+    reader.read_at(companion, &mut out).unwrap();
+    assert_eq!(out, scene.bytes[companion as usize..companion as usize + 100]);
+    assert_eq!(reader.fetched_bytes(), first);
+}
+
+#[test]
+fn a_source_beside_is_believed_only_where_it_still_agrees() {
+    each_seed(0..8, |seed| {
+        let size = 1_000_001;
+        let lost: ExtentSet = [Extent::new(40_960, 512)].into_iter().collect();
+        let scene = scene(seed, volume_bytes(size, seed), lost.clone());
+        let dice = Dice::new(seed);
+        let mut changed = scene.bytes.clone();
+        for _ in 0..20 {
+            changed[dice.below(size as u64) as usize] ^= 1;
+        }
+        let whole = Extent::new(0, size as u64);
+        let check = |beside: &MemoryVolume| {
+            let beside: Arc<dyn ReadAt> = Arc::new(beside.clone());
+            let reader = scene.repository.read_volume(scene.point.point.tree, Gaps::of(&scene.point), Some(beside));
+            for extent in whole.cut(10_000).chain((0..50).map(|_| random_extent(&dice, size as u64))) {
+                let mut out = vec![0xaa; extent.length as usize];
+                match reader.read_at(extent.offset, &mut out) {
+                    Ok(()) => assert!(out == scene.bytes[extent.offset as usize..extent.end() as usize], "{extent}"),
+                    Err(IoError::Missing { extent: gap, .. }) => assert!(lost.intersects(&gap) && lost.intersects(&extent)),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            reader.fetched_bytes()
+        };
+        let (same, other) = (MemoryVolume::new(scene.bytes.clone()), MemoryVolume::new(changed));
+        let shorter = MemoryVolume::new(scene.bytes[..size / 2].to_vec());
+        let [same, other, shorter] = [&same, &other, &shorter].map(check);
+        assert!(same < other && same < shorter, "fetched {same} {other} {shorter}");
+    });
+}
+
+#[test]
+fn what_was_left_out_is_missing_and_not_zero() {
+    let scene = scene(5, random_bytes(100_000, 5), ExtentSet::new());
+    let omitted: ExtentSet = [Extent::new(20_480, 4096)].into_iter().collect();
+    let gaps = Gaps { omitted, ..Gaps::default() };
+    let reader = scene.repository.read_volume(scene.point.point.tree, gaps, None);
+    for (offset, length, gap) in [(20_000, 480, None), (20_000, 481, Some(1)), (24_575, 10, Some(1)), (24_576, 10, None)] {
+        match (reader.read_at(offset, &mut vec![0; length]), gap) {
+            (Ok(()), None) => {}
+            (Err(IoError::Missing { extent, reason }), Some(length)) => {
+                assert!(extent.length == length && reason.contains("no file used it"), "{extent} {reason}");
+            }
+            (other, _) => panic!("{offset}+{length}: {other:?}"),
+        }
+    }
 }
 
 #[test]
