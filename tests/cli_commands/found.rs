@@ -227,6 +227,8 @@ fn one_changed_file(size: u64, mkfs: &[&str]) {
     let parsed = second["catalog"]["parsed_inodes"].as_u64().unwrap();
     println!("{parsed} of {inodes} inodes parsed");
     assert_eq!((first["catalog"]["parsed_inodes"].as_u64(), inodes >= 8_081), (Some(inodes), true));
+    let off = world.backup(image.path().to_str().unwrap(), &["--volume", "disk", "--json", "--catalog", "off"]).exits(0).json();
+    assert_eq!((&off["catalog"]["state"], &off["point"]["catalog"]), (&"off".into(), &Value::Null));
     assert!((1..inodes / 20).contains(&parsed), "{parsed} of {inodes} inodes parsed");
 }
 

@@ -13,6 +13,8 @@ use nix::unistd::syncfs;
 use crate::world::noise;
 
 const CHANGES: u64 = 60;
+/// One of each in a turn.
+const KINDS: u64 = 12;
 
 /// Files and directories that may be changed.
 struct Tree {
@@ -43,9 +45,13 @@ impl Tree {
 
 /// Makes some dozens of changes of every kind.
 pub fn change(mount: &Path, seed: u64) {
-    let (tree, dice) = (Tree::of(mount), Dice::new(seed));
-    let made = (0..CHANGES).filter(|number| one(&tree, &dice, seed, *number).is_ok()).count() as u64;
-    // What an earlier change took away cannot be changed again.
+    let dice = Dice::new(seed);
+    let made = (0..CHANGES / KINDS).map(|turn| {
+        let tree = Tree::of(mount);
+        (turn * KINDS..(turn + 1) * KINDS).filter(|number| one(&tree, &dice, seed, *number).is_ok()).count() as u64
+    });
+    let made = made.sum::<u64>();
+    // What the same turn took away cannot be changed again.
     assert!(made > CHANGES / 2, "{made} of {CHANGES} changes were made");
 }
 
@@ -58,14 +64,14 @@ fn one(tree: &Tree, dice: &Dice, seed: u64, number: u64) -> io::Result<()> {
     let file = &tree.files[dice.index(tree.files.len())];
     let folder = &tree.folders[dice.index(tree.folders.len())];
     let new = folder.join(new_name(seed, number));
-    match number % 12 {
+    match number % KINDS {
         0 => fs::write(new, noise(dice.index(20_000), seed)),
         1 => fs::remove_file(file),
         2 => fs::rename(file, new),
-        3 => fs::rename(&tree.folders[1 + dice.index(tree.folders.len() - 1)], new),
+        3 => append(file, &noise(1 + dice.index(9_000), seed)),
         4 => fs::hard_link(file, new),
         5 => fs::set_permissions(file, Permissions::from_mode(0o600 + dice.index(64) as u32)),
-        6 => append(file, &noise(1 + dice.index(9_000), seed)),
+        6 => symlink("somewhere", new),
         7 => replace(file, &noise(dice.index(9_000), seed)),
         8 => OpenOptions::new().write(true).open(file)?.set_len(dice.below(2_000)),
         9 => {
@@ -73,7 +79,8 @@ fn one(tree: &Tree, dice: &Dice, seed: u64, number: u64) -> io::Result<()> {
             fs::write(new.join("inside/file"), "content")
         }
         10 => fs::read_dir(folder)?.flatten().take(5).try_for_each(|entry| remove(&entry.path())),
-        _ => symlink("somewhere", new),
+        // Last, because much of what is known of the tree is wrong then.
+        _ => fs::rename(&tree.folders[1 + dice.index(tree.folders.len() - 1)], new),
     }
 }
 
@@ -104,5 +111,10 @@ fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn remove(path: &Path) -> io::Result<()> {
     let kind = fs::symlink_metadata(path)?.file_type();
-    if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    if !kind.is_dir() {
+        return fs::remove_file(path);
+    }
+    // A turn must leave something for the next.
+    let is_small = fs::read_dir(path)?.count() < 4;
+    if is_small { fs::remove_dir_all(path) } else { Ok(()) }
 }
