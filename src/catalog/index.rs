@@ -9,6 +9,7 @@
 
 mod compare;
 mod fill;
+mod letters;
 mod names;
 mod paths;
 mod pattern;

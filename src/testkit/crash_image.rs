@@ -91,7 +91,8 @@ pub fn shell(folder: &Path, lines: &str) -> io::Result<()> {
     run(Command::new("sh").args(["-e", "-c", lines]).current_dir(folder))
 }
 
-fn shut_down(point: &Path, shutdown: Shutdown) -> io::Result<()> {
+/// Stops a mounted filesystem at once. Its device keeps what lay on it, until it is unmounted.
+pub fn shut_down(point: &Path, shutdown: Shutdown) -> io::Result<()> {
     const PROGRAM: &str = "import fcntl, os, struct, sys\n\
         fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', int(sys.argv[2])))";
     run(Command::new("python3").args(["-c", PROGRAM]).arg(point).arg(shutdown.flag().to_string()))

@@ -143,7 +143,11 @@ fn a_partition_of_a_disk_is_chosen_by_its_number() {
     world.run(&["ls", "disk"]).exits(1).says("--partition 1");
     assert_eq!(world.run(&["cat", "disk:/file", "--partition", "1"]).exits(0).out, "inside");
     world.run(&["ls", "disk", "--partition", "2"]).exits(5);
-    world.backup("disk", &["--volume", "whole"]).exits(0);
+    let advice = "it is a disk with partitions (1): back up the device of a partition, such as /dev/sda1, to find its files";
+    let told = world.backup("disk", &["--volume", "whole"]).exits(0).out;
+    assert!(told.contains(&format!("files: no catalog: {advice}\n")), "{told}");
+    let report = world.backup("disk", &["--volume", "whole", "--json"]).exits(0).json();
+    assert_eq!((&report["catalog"]["state"], &report["catalog"]["reason"]), (&"none".into(), &advice.into()));
     assert_eq!(world.run(&["cat", "whole@latest:/file", "--partition", "1"]).exits(0).out, "inside");
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use icecore::testkit::crash_image::shell;
 use rustix::fs::{XattrFlags, lsetxattr};
 use serde_json::Value;
 
@@ -147,8 +148,12 @@ fn file_outputs() -> Option<Vec<Value>> {
     world.backup(image.path().to_str().unwrap(), &["--volume", "disk"]).exits(0);
     let json = |arguments: &[&str], code: i32| world.run(&[arguments, &["--json"]].concat()).exits(code).json();
     let mut outputs = vec![json(&["ls", "disk@latest"], 0), json(&["stat", "disk@latest:/file"], 0)];
-    outputs.push(json(&["find", "file", "--cache-dir", "cache"], 0));
+    shell(image.mount("").unwrap().point(), "mv file renamed; rm other; touch third").unwrap();
+    world.backup(image.path().to_str().unwrap(), &["--volume", "disk"]).exits(0);
+    let ids = world.ids();
+    outputs.push(json(&["find", "*", "--all", "--cache-dir", "cache"], 0));
     outputs.push(json(&["history", "disk:/file", "--cache-dir", "cache"], 0));
+    outputs.push(json(&["diff", &ids[0], &ids[1], "--files", "--cache-dir", "cache"], 0));
     for pack in files_below(&world.path("repository/packs")) {
         let whole = fs::read(&pack).unwrap();
         damage(&pack);
@@ -177,6 +182,14 @@ fn every_json_output_has_exactly_the_documented_fields_and_no_schema_is_left_out
     assert_eq!(seen.keys().cloned().collect::<BTreeSet<_>>(), schemas);
     let check = &seen["icecore.check.v1"];
     assert!(check.contains("damage[].extents[].offset_bytes") && check.contains("chain_breaks[].missing"), "{check:?}");
+    for (schema, path) in [
+        ("icecore.find.v1", "files[].file.size_bytes"),
+        ("icecore.history.v1", "versions[].file.modified"),
+        ("icecore.diff.v1", "files[].old.mode"),
+        ("icecore.diff.v1", "files[].new.mode"),
+    ] {
+        assert!(seen[schema].contains(path), "{schema} was not seen with {path}");
+    }
     assert!(seen["icecore.cp.v1"].contains("findings[].missing[].offset_bytes"));
     assert!(seen["icecore.points.v1"].contains("damaged[].reason"));
     assert!(

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::Index;
+use super::letters::Letters;
 use super::names::to_text;
 use super::schema::OPEN;
 use crate::catalog::error::CatalogError;
@@ -180,7 +181,8 @@ impl Index {
             Some(Err(_)) | None => all_pages(&transaction, volume, PageSource::present(&mut pages)?).map_err(&failed)?,
         };
         let summary = point.point.catalog.and_then(|catalog| catalog.summary).unwrap_or_default();
-        let mut filler = Filler { transaction: &transaction, volume, sequence, is_first: sequence == 1, names: HashMap::new() };
+        let (names, letters) = (HashMap::new(), Letters::read(&transaction).map_err(&failed)?);
+        let mut filler = Filler { transaction: &transaction, volume, sequence, is_first: sequence == 1, names, letters };
         filler.add(&mut pages, &numbers, &failed)?;
         let insert = "INSERT INTO point (volume, sequence, id, left_out, view) VALUES (?1, ?2, ?3, ?4, ?5)";
         let values = params![volume, sequence, point.id.to_string(), summary.left_out as i64, summary.view];
@@ -220,6 +222,7 @@ struct Filler<'t> {
     /// Nothing of the volume is in the index.
     is_first: bool,
     names: HashMap<Vec<u8>, i64>,
+    letters: Letters,
 }
 
 impl Filler<'_> {
@@ -349,6 +352,7 @@ impl Filler<'_> {
             None => {
                 self.transaction.prepare_cached("INSERT INTO name (text) VALUES (?1)")?.execute([&text])?;
                 let id = self.transaction.last_insert_rowid();
+                self.letters.add(self.transaction, &text)?;
                 let index = "INSERT INTO name_search (rowid, text) VALUES (?1, ?2)";
                 self.transaction.prepare_cached(index)?.execute(params![id, text])?;
                 id

@@ -3,13 +3,20 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::str::Chars;
 
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::names::to_text;
 
-/// A trigram index answers for this many characters and more.
-const SHORTEST_LITERAL: usize = 3;
+/// What the index is asked for: characters that stand together in every name that matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Prefilter {
+    /// Three and more, as SQLite's GLOB wants them.
+    Glob(String),
+    /// Two.
+    Pair(String),
+}
 
 /// A pattern, read.
 #[derive(Debug, Clone)]
@@ -17,8 +24,7 @@ pub struct Pattern {
     matcher: Matcher,
     /// It says something of directories too.
     is_path: bool,
-    /// Part of every name that matches, as SQLite's GLOB wants it.
-    prefilter: Option<String>,
+    prefilter: Option<Prefilter>,
 }
 
 #[derive(Debug, Clone)]
@@ -45,8 +51,8 @@ impl Pattern {
     }
 
     /// What the index is asked for, if it can be asked.
-    pub(super) fn prefilter(&self) -> Option<&str> {
-        self.prefilter.as_deref()
+    pub(super) fn prefilter(&self) -> Option<&Prefilter> {
+        self.prefilter.as_ref()
     }
 
     /// False if no path that ends in this name matches.
@@ -72,35 +78,48 @@ impl Pattern {
     }
 }
 
-fn prefilter(literal: &str) -> Option<String> {
-    if literal.chars().count() < SHORTEST_LITERAL {
-        return None;
+fn prefilter(literal: &str) -> Option<Prefilter> {
+    match literal.chars().count() {
+        0 | 1 => return None,
+        2 => return Some(Prefilter::Pair(literal.to_owned())),
+        _ => {}
     }
     let escaped = literal.chars().map(|c| if matches!(c, '*' | '?' | '[') { format!("[{c}]") } else { c.to_string() });
-    Some(format!("*{}*", escaped.collect::<String>()))
+    Some(Prefilter::Glob(format!("*{}*", escaped.collect::<String>())))
 }
 
 /// The longest run of characters that stand for themselves.
 fn longest_literal(glob: &str) -> String {
     let (mut longest, mut now, mut depth) = (String::new(), String::new(), 0u32);
-    for character in glob.chars() {
+    let mut characters = glob.chars();
+    while let Some(character) = characters.next() {
         match character {
-            '[' | '{' => depth += 1,
-            ']' | '}' => depth = depth.saturating_sub(1),
-            '*' | '?' | '\\' | ',' => {}
+            '[' => skip_class(&mut characters),
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            // What follows would stand for itself; without it the literal is only shorter.
+            '\\' => drop(characters.next()),
+            '*' | '?' | ',' => {}
             other if depth == 0 => {
                 now.push(other);
                 continue;
             }
             _ => {}
         }
-        // The character after a backslash would stand for itself; it only makes the literal shorter.
         if now.chars().count() > longest.chars().count() {
             longest = now.clone();
         }
         now.clear();
     }
     if now.chars().count() > longest.chars().count() { now } else { longest }
+}
+
+/// A `]` that comes first is in the class.
+fn skip_class(characters: &mut Chars<'_>) {
+    if matches!(characters.next(), Some('!' | '^')) {
+        characters.next();
+    }
+    characters.find(|character| *character == ']');
 }
 
 #[cfg(test)]
@@ -143,12 +162,19 @@ mod tests {
     #[test]
     fn the_index_is_asked_for_what_every_match_holds() {
         let asked = |pattern: &str| Pattern::parse(pattern.as_bytes()).unwrap().prefilter;
-        assert_eq!(asked("report").as_deref(), Some("*report*"));
-        assert_eq!(asked("a.report*.{pdf,txt}").as_deref(), Some("*a.report*"));
-        assert_eq!(asked("dir/b*.conf").as_deref(), Some("*.conf*"));
+        let glob = |text: &str| Some(Prefilter::Glob(text.to_owned()));
+        let pair = |text: &str| Some(Prefilter::Pair(text.to_owned()));
+        assert_eq!(asked("report"), glob("*report*"));
+        assert_eq!(asked("a.report*.{pdf,txt}"), glob("*a.report*"));
+        assert_eq!(asked("dir/b*.conf"), glob("*.conf*"));
         assert_eq!(asked("x[abcdef]y"), None);
-        assert_eq!(asked("ab"), None);
+        assert_eq!(asked("ab"), pair("ab"));
+        assert_eq!(asked("*.c"), pair(".c"));
+        for class in ["[]abc]", "[!]abc]", "[a}bcd]", "{a]bcd,x}", "\\"] {
+            assert_eq!(asked(&format!("{class}xyz*")), glob("*xyz*").filter(|_| class != "\\").or(pair("yz")), "{class}");
+        }
+        assert_eq!(asked("a"), None);
         assert_eq!(asked("directory/"), None);
-        assert_eq!(asked("ärg").as_deref(), Some("*ärg*"));
+        assert_eq!(asked("ärg"), glob("*ärg*"));
     }
 }

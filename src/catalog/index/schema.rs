@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Error, OpenFlags};
 
 /// Another number is another index, and made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// A row that still holds in the newest point.
 pub(super) const OPEN: i64 = i64::MAX;
@@ -24,6 +24,8 @@ CREATE TABLE point (
 CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE VIRTUAL TABLE name_search USING fts5(
     text, content='name', content_rowid='id', tokenize='trigram case_sensitive 1', detail=none, columnsize=0);
+CREATE INDEX name_short ON name (text) WHERE length(text) < 3;
+CREATE TABLE letter (text TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE inode (
     volume INTEGER NOT NULL, inode INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (volume, inode, first)) WITHOUT ROWID;

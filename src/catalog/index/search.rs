@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::Index;
+use super::letters::Letters;
 use super::names::to_name;
 use super::paths::Paths;
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Prefilter};
 use crate::base::bytes::ByteReader;
 use crate::catalog::error::CatalogError;
 use crate::catalog::layout::INODES_A_PAGE;
@@ -84,6 +85,9 @@ impl LinkRow {
 
 const BY_TRIGRAM: &str = "SELECT l.volume, l.inode, l.parent, n.text, l.first, l.last FROM name_search s
     CROSS JOIN name n ON n.id = s.rowid CROSS JOIN link l ON l.name = n.id WHERE s.text GLOB ?1";
+const BY_PAIR: &str = "SELECT l.volume, l.inode, l.parent, n.text, l.first, l.last FROM
+    (SELECT rowid AS id FROM name_search WHERE name_search MATCH ?1 UNION ALL SELECT id FROM name WHERE length(text) < 3) s
+    CROSS JOIN name n ON n.id = s.id CROSS JOIN link l ON l.name = n.id";
 const BY_SCAN: &str = "SELECT l.volume, l.inode, l.parent, n.text, l.first, l.last FROM link l JOIN name n ON n.id = l.name";
 
 /// The points of one volume.
@@ -133,11 +137,9 @@ fn find(connection: &Connection, query: &Query, filter: &dyn Fn(&Record) -> bool
     let windows = windows(timelines(connection)?, query);
     let mut paths = Paths::new(connection);
     let mut found = Vec::new();
-    let mut statement = connection.prepare_cached(if query.pattern.prefilter().is_some() { BY_TRIGRAM } else { BY_SCAN })?;
-    let mut rows = match query.pattern.prefilter() {
-        Some(prefilter) => statement.query([prefilter])?,
-        None => statement.query([])?,
-    };
+    let (select, asked) = candidates(connection, &query.pattern)?;
+    let mut statement = connection.prepare_cached(select)?;
+    let mut rows = statement.query(params_from_iter(asked))?;
     while let Some(row) = rows.next()? {
         let link = LinkRow::read(row)?;
         let Some((timeline, from, to)) = windows.get(&link.volume) else { continue };
@@ -163,6 +165,18 @@ fn find(connection: &Connection, query: &Query, filter: &dyn Fn(&Record) -> bool
         }
     }
     Ok((sorted(found), true))
+}
+
+/// The statement that finds every name that may match, and its argument.
+fn candidates(connection: &Connection, pattern: &Pattern) -> Result<(&'static str, Option<String>), rusqlite::Error> {
+    Ok(match pattern.prefilter() {
+        Some(Prefilter::Glob(glob)) => (BY_TRIGRAM, Some(glob.clone())),
+        Some(Prefilter::Pair(pair)) => match Letters::read(connection)?.around(pair) {
+            Some(around) => (BY_PAIR, Some(around)),
+            None => (BY_SCAN, None),
+        },
+        None => (BY_SCAN, None),
+    })
 }
 
 fn sorted(mut found: Vec<Found>) -> Vec<Found> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::{JsonArgs, RepoArgs, values};
 use crate::cli::commands::backup::{Allocated, Settings};
@@ -61,7 +61,7 @@ pub(in crate::cli) struct BackupArgs {
     #[arg(long, default_value = "auto", value_parser = values::engine)]
     engine: EngineChoice,
     /// auto makes a catalog of the files of an ext2, ext3, ext4 or XFS volume, which 'find' searches; off makes none
-    #[arg(long, value_name = "auto|off", default_value = "auto", value_parser = values::catalog)]
+    #[arg(long, value_name = "auto|off", default_value = "auto", action = ArgAction::Set, value_parser = values::catalog)]
     catalog: bool,
     /// Threads that compare and compress [default: one a core]
     #[arg(long, value_name = "N", value_parser = values::threads)]

@@ -237,7 +237,9 @@ fn describe(context: &Context, report: &BackupReport) -> String {
         CatalogOutcome::Made(MadeCatalog { inodes, names, .. }) => {
             format!("files: {} under {}\n", text::count(*inodes, "inode"), text::count(*names, "name"))
         }
-        CatalogOutcome::Off | CatalogOutcome::None { .. } | CatalogOutcome::Failed { .. } => String::new(),
+        CatalogOutcome::None { reason } => format!("files: no catalog: {reason}\n"),
+        // A failure was warned about when it happened.
+        CatalogOutcome::Off | CatalogOutcome::Failed { .. } => String::new(),
     };
     format!(
         "point {} of volume {}, cut {}\nread {} of {}, new {}, stored {} in {}\n{resumed}{omitted}{incident}{lost}{catalog}",

@@ -1,6 +1,6 @@
 //! The ground that everything stands on: a superblock, and checked access to blocks, descriptors and inode tables.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::groups::Descriptor;
 use super::superblock::Superblock;
@@ -15,6 +15,8 @@ pub(super) struct Volume {
     pub(super) superblock: Superblock,
     bytes: Arc<dyn ReadAt>,
     metadata: Cached,
+    /// The group that was asked for last, and where its inode table begins: who asks for many inodes asks group by group.
+    table: Mutex<Option<(u32, u64)>>,
 }
 
 impl Volume {
@@ -22,7 +24,7 @@ impl Volume {
     pub(super) fn open(bytes: Arc<dyn ReadAt>, cache_bytes: u64) -> Result<Self, FilesystemError> {
         let superblock = Superblock::read(&*bytes)?;
         let metadata = Cached::new(Arc::clone(&bytes), cache_bytes);
-        Ok(Self { superblock, bytes, metadata })
+        Ok(Self { superblock, bytes, metadata, table: Mutex::new(None) })
     }
 
     /// The bytes, not cached.
@@ -70,8 +72,18 @@ impl Volume {
         let superblock = &self.superblock;
         let unknown = || FilesystemError::corrupt(Object::Inode(u64::from(number)), 0, "there is no inode of this number");
         let index = number.checked_sub(1).filter(|index| *index < superblock.inodes).ok_or_else(unknown)?;
-        let descriptor = self.descriptor(index / superblock.inodes_per_group)?;
+        let table = self.inode_table(index / superblock.inodes_per_group)?;
         let offset = u64::from(index % superblock.inodes_per_group) * u64::from(superblock.inode_bytes);
-        Ok(Extent::new(self.place_of(descriptor.inode_table) + offset, u64::from(superblock.inode_bytes)))
+        Ok(Extent::new(self.place_of(table) + offset, u64::from(superblock.inode_bytes)))
+    }
+    /// The first block of a group's inode table. Its descriptor is read and checked only if another group was asked for last.
+    fn inode_table(&self, group: u32) -> Result<u64, FilesystemError> {
+        let known = *self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, table)) = known.filter(|(of, _)| *of == group) {
+            return Ok(table);
+        }
+        let table = self.descriptor(group)?.inode_table;
+        *self.table.lock().unwrap_or_else(PoisonError::into_inner) = Some((group, table));
+        Ok(table)
     }
 }
