@@ -3,6 +3,8 @@
 //! Here checksums count, so that most inputs over images with checksums end early; those over images without reach as far as they
 //! reach a fuzzer. `make fuzz` goes on from the same inputs.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
