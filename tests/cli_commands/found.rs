@@ -14,7 +14,7 @@ use icecore::testkit::image::{Image, Mounted};
 use icecore::testkit::tree::populate;
 use serde_json::Value;
 
-use crate::found_facts::{Facts, File, changes_between, found, listed, same_files, shown};
+use crate::found_facts::{Facts, File, changes_between, found, found_by, listed, same_files, shown};
 use crate::tree_changes::{change, sync};
 use crate::world::World;
 
@@ -126,6 +126,7 @@ impl Scene {
         }
         self.every_point_still_agrees();
         self.a_new_index_says_the_same();
+        self.parts_of_names_lead_to_all_that_hold_them();
         self.histories();
         self.increments.run(&["check", "--deep"]).exits(0);
     }
@@ -144,6 +145,20 @@ impl Scene {
         let grown = all(&[]);
         assert!(grown["files"].as_array().unwrap().len() > 1000 && grown["all"] == true);
         assert!(grown == all(&["--rebuild-index"]), "an index made anew differs");
+    }
+
+    /// However long a part is, and however short the names are.
+    fn parts_of_names_lead_to_all_that_hold_them(&self) {
+        let (_, theirs) = self.points.last().unwrap();
+        for part in ["1", "12", "a", "L", "st", "3-", "wid", "to 1", "ünï"] {
+            let holds = |path: &&Vec<u8>| {
+                let name = path.rsplit(|byte| *byte == b'/').next().unwrap();
+                name.windows(part.len()).any(|piece| piece == part.as_bytes())
+            };
+            let wanted: Vec<_> = theirs.keys().filter(holds).cloned().collect();
+            let found: Vec<_> = found_by(&self.increments, part, &["--point", "latest"]).into_keys().collect();
+            assert!(found == wanted, "{part:?}: {} found, {} wanted", found.len(), wanted.len());
+        }
     }
 
     /// `history` tells exactly the versions that the kernel showed, for paths that changed and some that did not.

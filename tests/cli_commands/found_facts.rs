@@ -84,7 +84,12 @@ pub fn shown(mount: &Path) -> BTreeMap<Vec<u8>, Facts> {
 
 /// Everything that `find '*'` finds.
 pub fn found(world: &World, more: &[&str]) -> BTreeMap<Vec<u8>, (File, String)> {
-    let arguments = [&["find", "*", "--json", "--cache-dir", "index"], more].concat();
+    found_by(world, "*", more)
+}
+
+/// Everything that `find` finds in one point.
+pub fn found_by(world: &World, pattern: &str, more: &[&str]) -> BTreeMap<Vec<u8>, (File, String)> {
+    let arguments = [&["find", pattern, "--json", "--cache-dir", "index"], more].concat();
     let view = world.run(&arguments).exits(0).json();
     assert!(view["all"] == true && view["incomplete_points"] == Value::Array(Vec::new()), "{arguments:?} finds too little");
     let files = view["files"].as_array().unwrap().iter().map(|found| {
