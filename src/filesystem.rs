@@ -39,6 +39,7 @@ pub use names::{MAX_NAME_BYTES, is_plain_name, printable};
 pub use overlay::{Overlaid, Overlay, Patch};
 pub use partition::{Partition, partition, partitions};
 pub use path::{Links, resolve};
+pub use seen::SeenInodes;
 pub use view::View;
 pub use walk::{Loss, MAX_DEPTH, Spot, TreeVisitor, walk};
 pub use xfs::Xfs;

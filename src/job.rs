@@ -1,6 +1,7 @@
 //! One use case per file. Each takes its seams as arguments and returns a report; none knows a command line or a runtime.
 
 pub mod backup;
+pub mod compare_files;
 pub mod diff;
 mod error;
 pub mod extract;

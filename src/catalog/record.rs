@@ -59,7 +59,9 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(inode: &Inode, content: Content) -> Self {
+    /// What an inode says. Its first name and the directory that holds it are the caller's to fill in.
+    #[must_use]
+    pub fn new(inode: &Inode, content: Content) -> Self {
         Self {
             inode: inode.number.0,
             kind: inode.kind,

@@ -16,7 +16,7 @@ use crate::filesystem::{FileTime, printable};
 use crate::repository::{PointListing, Repository};
 
 /// Where the local index is kept, and whether it is to be made anew.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct IndexSettings {
     /// The folder of all repositories' indexes.
     pub(super) folder: Option<PathBuf>,

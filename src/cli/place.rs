@@ -1,5 +1,6 @@
 //! A place: a file in a recovery point, an image or a device, opened without mounting anything.
 
+use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::base::io::ReadAt;
 use crate::device::{self, DeviceError, Mounted, SourceOptions};
 use crate::filesystem::{self, Filesystem, Inode, Links, printable, resolve};
 use crate::job::JobError;
-use crate::repository::VolumeReader;
+use crate::repository::{PointListing, Repository, VolumeReader};
 
 /// What the user named.
 #[derive(Debug)]
@@ -24,6 +25,10 @@ pub(super) struct Place {
     pub(super) follow: bool,
     pub(super) live: bool,
 }
+
+/// The one repository of a command, unlocked and listed once: a person is asked for a passphrase no more often.
+#[derive(Debug, Default)]
+pub(super) struct Unlocked(OnceCell<(Repository, PointListing)>);
 
 /// Where bytes come from, and so how sure they are.
 #[derive(Debug, Clone)]
@@ -54,6 +59,8 @@ pub(super) struct OpenPlace {
     /// As the user wrote it, from the root.
     pub(super) path: Vec<u8>,
     pub(super) inode: Inode,
+    /// Bytes of the volume, image or device.
+    pub(super) source_bytes: u64,
 }
 
 /// The two halves of what the user wrote.
@@ -66,11 +73,17 @@ enum Named {
 impl Place {
     /// Opens what is named. Whatever makes the answers doubtful is said at once.
     pub(super) fn open(&self, context: &Context) -> anyhow::Result<OpenPlace> {
+        self.open_in(context, &Unlocked::default())
+    }
+
+    /// The same, in a repository that may be unlocked already.
+    pub(super) fn open_in(&self, context: &Context, unlocked: &Unlocked) -> anyhow::Result<OpenPlace> {
         let (named, path) = split(&self.text, Path::exists)?;
         let (source, origin) = match named {
-            Named::Point(selector) => self.open_point(context, &selector)?,
+            Named::Point(selector) => self.open_point(context, unlocked, &selector)?,
             Named::Device(path) => self.open_device(path)?,
         };
+        let source_bytes = source.size();
         let source = match self.partition {
             Some(number) => filesystem::partition(&source, number).map_err(JobError::from)?,
             None => source,
@@ -81,20 +94,35 @@ impl Place {
         }
         let links = if self.follow { Links::Follow } else { Links::Keep };
         let inode = resolve(filesystem.as_ref(), &path, links).map_err(JobError::from)?;
-        Ok(OpenPlace { filesystem, origin, path, inode })
+        Ok(OpenPlace { filesystem, origin, path, inode, source_bytes })
     }
 
-    fn open_point(&self, context: &Context, selector: &str) -> anyhow::Result<(Arc<dyn ReadAt>, Origin)> {
-        let location = self.location.as_ref().ok_or_else(|| {
-            let message = format!(
+    /// The point that is meant, when it is one and no path in it.
+    pub(super) fn whole_point(&self) -> Result<Option<String>, Failure> {
+        let has_path = self.text.as_bytes().ends_with(b":") || self.text.as_bytes().windows(2).any(|pair| pair == b":/");
+        Ok(match split(&self.text, Path::exists)?.0 {
+            Named::Point(selector) if !has_path => Some(selector),
+            Named::Point(_) | Named::Device(_) => None,
+        })
+    }
+
+    pub(super) fn has_partition(&self) -> bool {
+        self.partition.is_some()
+    }
+
+    /// The repository of a point.
+    fn location(&self) -> Result<&str, Failure> {
+        self.location.as_deref().ok_or_else(|| {
+            Failure::refused(format!(
                 "{} is no file here, so it means a recovery point: of which repository? name it with --repo, or in ICECORE_REPO",
-                printable(selector.as_bytes())
-            );
-            Failure::refused(message)
-        })?;
-        let repository = context.repository(location)?;
-        let listing = Context::points(&repository)?;
-        let point = context.point(&listing, selector)?;
+                printable(self.text.as_bytes())
+            ))
+        })
+    }
+
+    fn open_point(&self, context: &Context, unlocked: &Unlocked, selector: &str) -> anyhow::Result<(Arc<dyn ReadAt>, Origin)> {
+        let (repository, listing) = unlocked.get(context, self)?;
+        let point = context.point(listing, selector)?;
         let reader = Arc::new(repository.read_point(point));
         let (id, volume) = (point.id.to_string(), point.point.volume.clone());
         Ok((Arc::clone(&reader) as Arc<dyn ReadAt>, Origin::Point { id, volume, reader }))
@@ -115,6 +143,18 @@ impl Place {
             output::warn(&format!("{path} is mounted read-write at {mount_point}; what is shown may be mixed"));
         }
         Ok((Arc::new(device), Origin::Device { path, live }))
+    }
+}
+
+impl Unlocked {
+    /// The repository of `place` and its points.
+    pub(super) fn get(&self, context: &Context, place: &Place) -> anyhow::Result<&(Repository, PointListing)> {
+        if let Some(known) = self.0.get() {
+            return Ok(known);
+        }
+        let repository = context.repository(place.location()?)?;
+        let listing = Context::points(&repository)?;
+        Ok(self.0.get_or_init(|| (repository, listing)))
     }
 }
 

@@ -8,13 +8,13 @@ const MAX_WORDS: usize = 2 << 20;
 
 /// A set of inode numbers.
 #[derive(Debug, Default)]
-pub(super) struct SeenInodes {
+pub struct SeenInodes {
     words: HashMap<u64, u64>,
 }
 
 impl SeenInodes {
     /// Adds a number: whether it is new, or `None` when no more can be remembered.
-    pub(super) fn insert(&mut self, number: u64) -> Option<bool> {
+    pub fn insert(&mut self, number: u64) -> Option<bool> {
         let (word, bit) = (number / 64, 1 << (number % 64));
         if self.words.len() >= MAX_WORDS && !self.words.contains_key(&word) {
             return None;

@@ -25,6 +25,7 @@ pub use archive::Archive;
 pub use directory::{DirectoryOptions, DirectoryTarget};
 pub use findings::{FileFinding, FileFindingKind, FileFindings};
 pub use refusal::is_out_of_reach;
+pub(super) use refusal::{Refusal, unreadable};
 pub use stream::stream;
 
 use crate::base::cancel::Cancel;
@@ -34,7 +35,7 @@ use crate::filesystem::{Filesystem, Inode, Spot, walk};
 use crate::job::JobError;
 use attributes::Attributes;
 use content::with_readers;
-use refusal::{Refusal, Remarks};
+use refusal::Remarks;
 use tree::TreeExtractor;
 
 /// How to extract.

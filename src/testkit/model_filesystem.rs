@@ -101,6 +101,16 @@ impl ModelFilesystem {
         self.held(directory).entries.push(Entry { name: name.to_vec(), inode });
     }
 
+    /// Takes a name away.
+    pub fn remove_entry(&mut self, directory: InodeNumber, name: &[u8]) {
+        self.held(directory).entries.retain(|entry| entry.name != name);
+    }
+
+    /// Makes it another volume.
+    pub fn identify(&mut self, uuid: [u8; 16]) {
+        self.identity.uuid = uuid;
+    }
+
     /// Makes a directory.
     pub fn directory(&mut self, parent: InodeNumber, name: &[u8]) -> InodeNumber {
         let number = self.add(FileKind::Directory, 0o755);

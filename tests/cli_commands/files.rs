@@ -280,6 +280,8 @@ fn a_journal_that_cannot_be_applied_is_said_with_every_answer() {
     }
     let run = run.exits(3).says("may be older");
     assert_eq!(run.json()["source"]["view"], "stale");
+    let run = world.run(&["diff", text(path), text(path), "--json"]).exits(3);
+    assert_eq!(run.json()["new_source"]["view"], "stale");
 }
 
 /// Each listed file but for its name and link target, by its path in hexadecimal.

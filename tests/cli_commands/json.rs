@@ -148,6 +148,7 @@ fn file_outputs() -> Option<Vec<Value>> {
     world.backup(image.path().to_str().unwrap(), &["--volume", "disk"]).exits(0);
     let json = |arguments: &[&str], code: i32| world.run(&[arguments, &["--json"]].concat()).exits(code).json();
     let mut outputs = vec![json(&["ls", "disk@latest"], 0), json(&["stat", "disk@latest:/file"], 0)];
+    outputs.push(json(&["diff", "disk@latest:/file", "disk@latest:/other"], 0));
     shell(image.mount("").unwrap().point(), "mv file renamed; rm other; touch third").unwrap();
     world.backup(image.path().to_str().unwrap(), &["--volume", "disk"]).exits(0);
     let ids = world.ids();

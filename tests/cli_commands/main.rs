@@ -12,6 +12,7 @@ mod allocated;
 mod changes;
 mod damage;
 mod devices;
+mod diff_files;
 mod files;
 mod found;
 mod found_facts;

@@ -13,6 +13,7 @@ use crate::cli::catalog::IndexSettings;
 use crate::cli::context::Context;
 use crate::cli::outcome::Outcome;
 use crate::cli::output;
+use crate::cli::place::Place;
 use crate::cli::secrets::KeySources;
 use crate::device::{EngineChoice, Pace};
 use crate::job::backup::AuditPolicy;
@@ -156,5 +157,8 @@ fn digest(path: &Path) -> anyhow::Result<String> {
 }
 
 fn diff_settings(location: String, old: String, new: String) -> diff::Settings {
-    diff::Settings { location, old, new, files: false, index: IndexSettings { folder: None, rebuild: false } }
+    let place =
+        |text: String| Place { text: text.into(), location: Some(location.clone()), partition: None, follow: false, live: false };
+    let index = IndexSettings { folder: None, rebuild: false };
+    diff::Settings { old: place(old), new: place(new), files: false, content: false, index }
 }

@@ -1,126 +1,84 @@
-//! Diff: where two points differ, in the very lines that `backup --changed` reads.
+//! Diff: where two points differ, in the very lines that `backup --changed` reads, and which files differ between any two places.
+
+mod files;
+mod view;
 
 use std::fmt::Write;
 
-use serde::Serialize;
-
-use crate::catalog::index::{Change, Difference};
+use crate::catalog::index::Difference;
 use crate::cli::catalog::{self, IndexSettings};
 use crate::cli::context::Context;
-use crate::cli::failure::Failure;
-use crate::cli::file_views::{FileView, NameView};
 use crate::cli::outcome::Outcome;
-use crate::cli::views::{self, ExtentView};
+use crate::cli::place::{Place, Unlocked};
 use crate::cli::{output, text};
-use crate::filesystem::printable;
 use crate::job::diff::{DiffReport, diff};
 use crate::repository::{ListedPoint, PointListing, Repository};
+use files::walk_files;
+use view::View;
 
-/// Which two points.
+/// Which two places, and what of them.
 #[derive(Debug)]
 pub(in crate::cli) struct Settings {
-    pub(in crate::cli) location: String,
-    pub(in crate::cli) old: String,
-    pub(in crate::cli) new: String,
+    pub(in crate::cli) old: Place,
+    pub(in crate::cli) new: Place,
     /// Files rather than bytes.
     pub(in crate::cli) files: bool,
+    /// All bytes of files.
+    pub(in crate::cli) content: bool,
     pub(in crate::cli) index: IndexSettings,
 }
 
-#[derive(Debug, Serialize)]
-struct View {
-    schema: &'static str,
-    old: String,
-    new: String,
-    old_size_bytes: u64,
-    new_size_bytes: u64,
-    differing_bytes: u64,
-    extents: Vec<ExtentView>,
-    files_compared: bool,
-    files: Vec<FileDifferenceView>,
-}
-
-#[derive(Debug, Serialize)]
-struct FileDifferenceView {
-    path: NameView,
-    change: &'static str,
-    renamed_from: Option<NameView>,
-    old: Option<FileView>,
-    new: Option<FileView>,
-}
-
 pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Result<Outcome> {
-    let repository = context.repository(&settings.location)?;
-    let listing = Context::points(&repository)?;
-    let (old, new) = (context.point(&listing, &settings.old)?, context.point(&listing, &settings.new)?);
-    let report = diff(&repository, old, new)?;
-    let files = if settings.files { Some(compare_files(&repository, settings.index, &listing, old, new)?) } else { None };
-    let view = View {
-        schema: "icecore.diff.v1",
-        old: old.id.to_string(),
-        new: new.id.to_string(),
-        old_size_bytes: report.old_size,
-        new_size_bytes: report.new_size,
-        differing_bytes: report.extents.bytes(),
-        extents: views::extents(&report.extents),
-        files_compared: files.is_some(),
-        files: files.iter().flatten().map(difference_view).collect(),
-    };
-    context.report(&view, || match &files {
-        Some(files) => files.iter().map(difference_line).collect(),
-        None => lines(&report),
-    })?;
+    match settings.old.whole_point()?.zip(settings.new.whole_point()?) {
+        Some((old, new)) => points(context, &settings, &old, &new),
+        None => files::report(context, &walk_files(context, &settings, &Unlocked::default())?, None),
+    }
+}
+
+/// Two whole points: their bytes, and their files if these are asked for.
+fn points(context: &Context, settings: &Settings, old: &str, new: &str) -> anyhow::Result<Outcome> {
+    let unlocked = Unlocked::default();
+    let (repository, listing) = unlocked.get(context, &settings.old)?;
+    let (old, new) = (context.point(listing, old)?, context.point(listing, new)?);
+    let report = diff(repository, old, new)?;
+    if settings.files {
+        return files_of_points(context, settings, &unlocked, (old, new), &report);
+    }
+    context.report(&View::of_points(old, new, &report, None), || lines(&report))?;
     if context.is_text() {
         output::say(&summary(&report));
     }
     Ok(Outcome::Clean)
 }
 
-fn compare_files(
-    repository: &Repository,
-    index: IndexSettings,
-    listing: &PointListing,
+/// The catalogs answer if they can and are enough; otherwise the files are walked.
+fn files_of_points(
+    context: &Context,
+    settings: &Settings,
+    unlocked: &Unlocked,
+    (old, new): (&ListedPoint, &ListedPoint),
+    report: &DiffReport,
+) -> anyhow::Result<Outcome> {
+    let may_ask = !settings.content && !settings.old.has_partition() && old.point.volume == new.point.volume;
+    let found = if may_ask { ask_catalogs(unlocked.get(context, &settings.old)?, settings, old, new)? } else { None };
+    let Some(found) = found else {
+        return files::report(context, &walk_files(context, settings, unlocked)?, Some(report));
+    };
+    context.report(&View::of_points(old, new, report, Some(&found)), || found.iter().map(view::line).collect())?;
+    if context.is_text() {
+        output::say(&summary(report));
+    }
+    Ok(Outcome::Clean)
+}
+
+fn ask_catalogs(
+    (repository, listing): &(Repository, PointListing),
+    settings: &Settings,
     old: &ListedPoint,
     new: &ListedPoint,
-) -> anyhow::Result<Vec<Difference>> {
-    let (index, _) = catalog::open(repository, index, listing)?;
-    let found = index.compare(&old.id.to_string(), &new.id.to_string())?;
-    Ok(found.ok_or_else(|| {
-        Failure::refused("files can be compared if both points are of one volume and have file catalogs; leave --files out")
-    })?)
-}
-
-fn change_name(change: &Change) -> (&'static str, char) {
-    match change {
-        Change::Added => ("added", '+'),
-        Change::Removed => ("removed", '-'),
-        Change::Modified => ("modified", 'M'),
-        Change::Attributes => ("attributes", 'A'),
-        Change::Renamed(_) => ("renamed", 'R'),
-    }
-}
-
-fn difference_view(difference: &Difference) -> FileDifferenceView {
-    let renamed_from = match &difference.change {
-        Change::Renamed(from) => Some(from),
-        _ => None,
-    };
-    let (old_path, path) = (renamed_from.unwrap_or(&difference.path), &difference.path);
-    FileDifferenceView {
-        path: NameView(path.clone()),
-        change: change_name(&difference.change).0,
-        renamed_from: renamed_from.cloned().map(NameView),
-        old: difference.old.as_ref().map(|record| FileView::recorded(old_path, record)),
-        new: difference.new.as_ref().map(|record| FileView::recorded(path, record)),
-    }
-}
-
-fn difference_line(difference: &Difference) -> String {
-    let (_, letter) = change_name(&difference.change);
-    match &difference.change {
-        Change::Renamed(from) => format!("{letter} {} -> {}\n", printable(from), printable(&difference.path)),
-        _ => format!("{letter} {}\n", printable(&difference.path)),
-    }
+) -> anyhow::Result<Option<Vec<Difference>>> {
+    let (index, _) = catalog::open(repository, settings.index.clone(), listing)?;
+    Ok(index.compare(&old.id.to_string(), &new.id.to_string())?)
 }
 
 fn lines(report: &DiffReport) -> String {

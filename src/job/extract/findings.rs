@@ -44,7 +44,7 @@ pub struct FileFindings {
 
 impl FileFindings {
     /// Adds a finding that names no missing bytes.
-    pub(super) fn add(&mut self, path: Vec<u8>, kind: FileFindingKind, reason: String) {
+    pub(in crate::job) fn add(&mut self, path: Vec<u8>, kind: FileFindingKind, reason: String) {
         self.push(FileFinding { path, kind, reason, missing: Vec::new() });
     }
 

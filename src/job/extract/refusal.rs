@@ -61,7 +61,7 @@ pub(super) fn system_error(act: &'static str, path: &[u8], error: &io::Error) ->
 }
 
 /// Damage is one file's; a store out of reach, or a request to stop, is everybody's.
-pub(super) fn unreadable(error: FilesystemError) -> Refusal {
+pub(in crate::job) fn unreadable(error: FilesystemError) -> Refusal {
     match error {
         FilesystemError::Io { source: IoError::Cancelled, .. } => Refusal::Stop(JobError::Cancelled),
         error if is_out_of_reach(&error) => Refusal::Stop(error.into()),

@@ -95,6 +95,11 @@ impl Assembly {
 }
 
 impl Transaction {
+    /// Memory taken by one transaction.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
     /// Before its items, a transaction has a header, of which a record may hold only the beginning.
     fn begin_region(&mut self, data: &[u8], keep: Keep, byte: u64) -> Result<(), FilesystemError> {
         if data.is_empty() {
