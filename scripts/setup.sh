@@ -4,7 +4,8 @@ set -euo pipefail
 
 # A C compiler is all that aws-lc-sys and zstd-sys ask for; everything else is Rust.
 build=(gcc libc6-dev make)
-# Real file systems on loop devices, a second opinion on LZ4, load on a live volume, a database that scatters its files, and object store servers for Python.
+# Real file systems on loop devices, a second opinion on LZ4, load on a live volume, object store servers for Python,
+# and a database that scatters its files.
 test=(e2fsprogs xfsprogs fio python3-venv util-linux mount lz4 postgresql)
 # What the side-by-side benchmark runs against, and on.
 peers=(restic borgbackup lz4 postgresql openssl)

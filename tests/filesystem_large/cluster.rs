@@ -88,7 +88,7 @@ fn scatter_free_space(mount: &Path) {
     let path = |number: usize| folder.join(number.to_string());
     let full = |number: &usize| {
         let file = File::create(path(*number));
-        file.is_err() || fallocate(file.unwrap(), FallocateFlags::empty(), 0, PIECE_BYTES).is_err()
+        !file.is_ok_and(|file| fallocate(file, FallocateFlags::empty(), 0, PIECE_BYTES).is_ok())
     };
     let count = (0..).find(full).unwrap();
     (0..count).step_by(2).for_each(|number| fs::remove_file(path(number)).unwrap());

@@ -28,6 +28,9 @@ struct Level {
     sides: Both<Option<Opened>>,
 }
 
+/// A name, and what it leads to on each side.
+type Pair = (Vec<u8>, Both<Option<InodeNumber>>);
+
 struct Opened {
     directory: Inode,
     names: SortedNames,
@@ -176,12 +179,9 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A name, and what it leads to on each side.
-type Named = (Vec<u8>, Both<Option<InodeNumber>>);
-
 impl Level {
     /// The smallest name of both sides, and what it leads to on each.
-    fn next(&mut self, trees: &Both<Tree<'_>>) -> Result<Option<Named>, Trouble> {
+    fn next(&mut self, trees: &Both<Tree<'_>>) -> Result<Option<Pair>, Trouble> {
         let peek = |side: &mut Option<Opened>, tree: &Tree<'_>| -> Result<Option<Vec<u8>>, FilesystemError> {
             let Some(opened) = side else { return Ok(None) };
             Ok(opened.names.peek(tree.filesystem, &opened.directory)?.map(<[u8]>::to_vec))
