@@ -13,10 +13,13 @@ fn is_byte(character: char) -> bool {
 pub(super) fn to_text(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
-        if chunk.valid().contains(is_byte) {
-            chunk.valid().bytes().for_each(|byte| push_byte(&mut out, byte));
-        } else {
-            out.push_str(chunk.valid());
+        for character in chunk.valid().chars() {
+            // Only this one: what stands around it is searched for as it is.
+            if is_byte(character) {
+                character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_byte(&mut out, byte));
+            } else {
+                out.push(character);
+            }
         }
         chunk.invalid().iter().for_each(|byte| push_byte(&mut out, *byte));
     }
