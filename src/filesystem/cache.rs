@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::io::{IoError, ReadAt};
 
-/// How much of a source a reader keeps in memory.
-pub const METADATA_CACHE_BYTES: u64 = 64 << 20;
+/// How much of a source a file system keeps in memory. A recovery point read below it keeps some 50 MiB of its own, so that both
+/// together stay below 64 MiB.
+pub const METADATA_CACHE_BYTES: u64 = 12 << 20;
 
 /// One line: the default chunk of a recovery point, and large enough that a directory scan asks a device seldom.
 const LINE_BYTES: u64 = 16 << 10;
