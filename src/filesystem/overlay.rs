@@ -40,11 +40,6 @@ impl Overlay {
         self.patches.insert(unit, patch);
     }
 
-    /// Lets the source show through again.
-    pub fn restore(&mut self, unit: u64) {
-        self.patches.remove(&unit);
-    }
-
     /// What stands in place of a unit.
     #[must_use]
     pub fn patch(&self, unit: u64) -> Option<&Patch> {

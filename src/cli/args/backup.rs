@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args};
 
 use super::{JsonArgs, RepoArgs, values};
-use crate::cli::commands::backup::{Allocated, Settings};
+use crate::cli::commands::backup::Settings;
 use crate::cli::context::Voice;
 use crate::cli::failure::Failure;
 use crate::device::{EngineChoice, Pace};
@@ -34,8 +34,8 @@ pub(in crate::cli) struct BackupArgs {
     /// auto leaves out what the file system on SOURCE proves to be free, and reads everything where there is any doubt
     ///
     /// A restore then gives back every file, but zeros where the source held left-overs of deleted ones.
-    #[arg(long, default_value = "off", value_parser = values::allocated)]
-    allocated: Allocated,
+    #[arg(long, default_value = "off", action = ArgAction::Set, value_parser = values::auto)]
+    allocated: bool,
     /// How small a wrong share of a change list the sample must notice, 999 times in 1000
     #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = values::share)]
     audit_share: f64,
@@ -61,7 +61,7 @@ pub(in crate::cli) struct BackupArgs {
     #[arg(long, default_value = "auto", value_parser = values::engine)]
     engine: EngineChoice,
     /// auto makes a catalog of the files of an ext2, ext3, ext4 or XFS volume, which 'find' searches; off makes none
-    #[arg(long, value_name = "auto|off", default_value = "auto", action = ArgAction::Set, value_parser = values::catalog)]
+    #[arg(long, value_name = "auto|off", default_value = "auto", action = ArgAction::Set, value_parser = values::auto)]
     catalog: bool,
     /// Threads that compare and compress [default: one a core]
     #[arg(long, value_name = "N", value_parser = values::threads)]

@@ -2,7 +2,6 @@
 
 use bytesize::ByteSize;
 
-use crate::cli::commands::backup::Allocated;
 use crate::device::{EngineChoice, Pace};
 use crate::repository::format::frame::Codec;
 
@@ -56,17 +55,8 @@ pub(super) fn pace(text: &str) -> Result<Pace, String> {
     }
 }
 
-/// `auto` or `off`.
-pub(super) fn allocated(text: &str) -> Result<Allocated, String> {
-    match text {
-        "auto" => Ok(Allocated::Auto),
-        "off" => Ok(Allocated::Off),
-        _ => Err("write auto or off".to_owned()),
-    }
-}
-
-/// `auto` or `off`: whether a catalog is made.
-pub(super) fn catalog(text: &str) -> Result<bool, String> {
+/// `auto` or `off`: whether something is done where it can be.
+pub(super) fn auto(text: &str) -> Result<bool, String> {
     match text {
         "auto" => Ok(true),
         "off" => Ok(false),

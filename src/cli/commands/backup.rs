@@ -36,7 +36,8 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) source: PathBuf,
     pub(in crate::cli) volume: String,
     pub(in crate::cli) changed: Option<PathBuf>,
-    pub(in crate::cli) allocated: Allocated,
+    /// What is proven to be free is left out.
+    pub(in crate::cli) allocated: bool,
     pub(in crate::cli) audit: AuditPolicy,
     pub(in crate::cli) chunk_bytes: Option<u32>,
     pub(in crate::cli) codec: Option<Codec>,
@@ -48,15 +49,6 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) workers: Option<usize>,
     /// A file catalog is made if the file system is known.
     pub(in crate::cli) catalog: bool,
-}
-
-/// Whether free space is left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Allocated {
-    /// Where it is proven to be free.
-    Auto,
-    /// Never: the point is the source byte by byte.
-    Off,
 }
 
 /// Packs on their way at once: enough to hide the latency of an object store, and each holds one pack in memory.
@@ -133,9 +125,9 @@ fn step_back() {
 
 fn free_space_of(settings: &Settings, source: &Arc<DeviceFile>) -> FreeSpace {
     match (settings.allocated, source.mounted()) {
-        (Allocated::Off, _) => FreeSpace::default(),
-        (Allocated::Auto, Mounted::ReadWrite(_)) => FreeSpace::none("everything is read: what is free changes while it is mounted"),
-        (Allocated::Auto, Mounted::No | Mounted::ReadOnly(_)) => free_space(Arc::clone(source) as Arc<dyn ReadAt>),
+        (false, _) => FreeSpace::default(),
+        (true, Mounted::ReadWrite(_)) => FreeSpace::none("everything is read: what is free changes while it is mounted"),
+        (true, Mounted::No | Mounted::ReadOnly(_)) => free_space(Arc::clone(source) as Arc<dyn ReadAt>),
     }
 }
 

@@ -89,7 +89,7 @@ fn backup_settings(location: &str, image: &Path) -> backup::Settings {
         source: image.to_path_buf(),
         volume: "disk".to_owned(),
         changed: None,
-        allocated: backup::Allocated::Off,
+        allocated: false,
         audit: AuditPolicy::default(),
         chunk_bytes: None,
         codec: None,
