@@ -25,6 +25,7 @@ mod path;
 mod seen;
 mod view;
 mod walk;
+mod wreck;
 mod xfs;
 
 pub use allocation::{Allocation, Doubt};
@@ -42,4 +43,5 @@ pub use path::{Links, resolve};
 pub use seen::SeenInodes;
 pub use view::View;
 pub use walk::{Loss, MAX_DEPTH, Spot, TreeVisitor, walk};
+pub use wreck::{FoundEntry, FoundInode, FoundName, Proof, Scanned, StrayBlock, Wreck, salvage};
 pub use xfs::Xfs;

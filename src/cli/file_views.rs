@@ -244,7 +244,7 @@ mod tests {
             (FileKind::Regular, 0o7000, "---S--S--T"),
             (FileKind::Symlink, 0o777, "lrwxrwxrwx"),
         ] {
-            assert_eq!(mode_text(&Inode::model(InodeNumber(1), kind, mode)), text);
+            assert_eq!(mode_text(&Inode::made_up(InodeNumber(1), kind, mode)), text);
         }
     }
 

@@ -97,6 +97,14 @@ pub enum FilesystemError {
         /// Which.
         object: Object,
     },
+    /// The part that would answer is lost.
+    #[error("{object} is lost: {reason}")]
+    Lost {
+        /// Which.
+        object: Object,
+        /// How that is known.
+        reason: String,
+    },
     /// More memory than a reader may take.
     #[error("{object} needs more than the {limit} bytes of memory that a reader may take")]
     TooLarge {

@@ -33,6 +33,7 @@ mod runs;
 mod superblock;
 mod times;
 mod volume;
+mod wreck;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -40,6 +40,7 @@ mod run;
 mod seal;
 mod superblock;
 mod tree;
+mod wreck;
 
 use disk::Disk;
 use fork::Fork;

@@ -131,7 +131,7 @@ fn filesystem_kind(error: &FilesystemError) -> JobErrorKind {
             IoError::Cancelled => JobErrorKind::Cancelled,
             IoError::Os { source, .. } => system_kind(source),
         },
-        FilesystemError::Corrupt { .. } => JobErrorKind::Damage,
+        FilesystemError::Corrupt { .. } | FilesystemError::Lost { .. } => JobErrorKind::Damage,
         FilesystemError::NotFound { .. } | FilesystemError::NotADirectory { .. } => JobErrorKind::NotFound,
         FilesystemError::Unrecognised { .. }
         | FilesystemError::Unsupported { .. }

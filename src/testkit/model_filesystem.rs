@@ -90,7 +90,7 @@ impl ModelFilesystem {
     /// Adds an inode that no name leads to.
     pub fn add(&mut self, kind: FileKind, mode: u16) -> InodeNumber {
         let number = InodeNumber(self.inodes.len() as u64 + 1);
-        let inode = Inode::model(number, kind, mode);
+        let inode = Inode::made_up(number, kind, mode);
         let (entries, segments, target, xattrs) = Default::default();
         self.inodes.insert(number, Held { inode, entries, segments, target, xattrs });
         number
@@ -244,7 +244,7 @@ impl Filesystem for ModelFilesystem {
                 Source::Disk(at) => Source::Disk(at + skip),
                 Source::Unwritten(at) => Source::Unwritten(at + skip),
                 Source::Inline(bytes) => Source::Inline(bytes[skip as usize..].to_vec()),
-                Source::Hole => Source::Hole,
+                Source::Hole | Source::Lost(_) => segment.source.clone(),
             };
             Segment { extent, source }
         };

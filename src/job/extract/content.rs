@@ -124,6 +124,11 @@ impl Readers<'_> {
     ) -> Result<(), Refusal> {
         for segment in segments.into_iter().filter(is_data) {
             let Segment { extent: whole, source } = segment;
+            if let Source::Lost(reason) = source {
+                self.drain(deliver, 0)?;
+                deliver(whole, Err(reason))?;
+                continue;
+            }
             for extent in pieces(whole) {
                 if cancel.is_cancelled() {
                     return Err(Refusal::Stop(JobError::Cancelled));
@@ -208,7 +213,7 @@ fn advance(source: &Source, by: u64) -> Source {
             let skip = usize::try_from(by).unwrap_or(usize::MAX);
             Source::Inline(bytes.get(skip..).unwrap_or_default().to_vec())
         }
-        Source::Hole => Source::Hole,
+        Source::Hole | Source::Lost(_) => source.clone(),
     }
 }
 
