@@ -27,6 +27,7 @@ mod terminal;
 mod text;
 mod times;
 mod views;
+mod wreck;
 
 use context::Context;
 use interrupts::Interrupts;

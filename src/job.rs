@@ -7,6 +7,7 @@ mod error;
 pub mod extract;
 pub mod forget;
 pub mod restore;
+pub mod salvage;
 pub mod select;
 
 pub use error::{JobError, JobErrorKind};

@@ -106,6 +106,16 @@ pub trait Wreck: Filesystem {
     /// The youngest older copy of a lost inode that the journal or log still holds.
     fn older(&self, number: InodeNumber) -> Option<Inode>;
 
+    /// True when what lies in its place says that the inode was deleted or freed. Where nothing lies, or something broken, it does not.
+    fn was_freed(&self, _number: InodeNumber) -> bool {
+        false
+    }
+
+    /// True when the blocks of a file may rightly belong to other such files too.
+    fn may_share(&self, _file: &Inode) -> bool {
+        false
+    }
+
     /// Shows what a directory holds, around everything in it that is broken.
     fn names(&self, directory: &Inode, visit: &mut dyn FnMut(FoundEntry) -> ControlFlow<()>);
 

@@ -22,6 +22,7 @@ mod tree;
 mod tests;
 
 pub use archive::Archive;
+pub use attributes::Attributes;
 pub use directory::{DirectoryOptions, DirectoryTarget};
 pub use findings::{FileFinding, FileFindingKind, FileFindings};
 pub use refusal::is_out_of_reach;
@@ -33,7 +34,6 @@ use crate::base::extent::{Extent, ExtentSet};
 use crate::base::progress::Progress;
 use crate::filesystem::{Filesystem, Inode, Spot, walk};
 use crate::job::JobError;
-use attributes::Attributes;
 use content::with_readers;
 use refusal::Remarks;
 use tree::TreeExtractor;

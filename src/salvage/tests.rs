@@ -1,0 +1,1 @@
+//! Trees pieced together from models of damaged volumes.
