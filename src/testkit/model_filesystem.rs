@@ -82,6 +82,19 @@ impl ModelFilesystem {
         InodeNumber(1)
     }
 
+    /// How many inodes there are; they are numbered from 1.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.inodes.len() as u64
+    }
+
+    /// Takes everything from `size` on out of a file's map and length.
+    pub fn truncate(&mut self, file: InodeNumber, size: u64) {
+        let held = self.held(file);
+        held.segments.retain(|segment| segment.extent.end() <= size);
+        held.inode.size = size;
+    }
+
     /// Makes answers doubtful.
     pub fn make_stale(&mut self, reason: &str) {
         self.view = View::Stale { reason: reason.to_owned() };
