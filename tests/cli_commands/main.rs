@@ -22,6 +22,7 @@ mod keys;
 mod object_store;
 mod refusals;
 mod round_trip;
+mod salvaged;
 mod stopping;
 mod terminal;
 mod tree_changes;
