@@ -44,7 +44,7 @@ impl<'a> Record<'a> {
 
     /// Compares the checksum, where there is one, and checks the length of the extra fields.
     pub(super) fn verify(&self, superblock: &Superblock) -> Result<(), FilesystemError> {
-        if superblock.has_metadata_checksums() && superblock.made_by_linux && !self.checksum_matches(superblock)? {
+        if superblock.has_inode_checksums() && !self.checksum_matches(superblock)? {
             return Err(self.fields.corrupt("its checksum does not match"));
         }
         self.verify_extra()
