@@ -1,6 +1,7 @@
 //! What an intact volume holds, and where: by our strict reader, and a plain one for what that one does not tell.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(crate) struct Intact {
     pub(crate) anatomy: Anatomy,
     /// The names in each directory block: where the block lies, of which directory it is, and what it names.
     pub(crate) blocks: Vec<Block>,
+    /// The names of each directory.
+    pub(crate) names: BTreeMap<u64, BTreeMap<Vec<u8>, u64>>,
 }
 
 #[derive(Debug)]
@@ -108,7 +111,8 @@ impl Intact {
         let (descriptors, accounts, journal) = groups(&reader);
         (anatomy.descriptors, anatomy.accounts, anatomy.journal) = (descriptors, accounts, journal);
         let blocks = blocks(&ext, &anatomy, &reader);
-        Self { ext, anatomy, blocks }
+        let names = names(&ext, &anatomy);
+        Self { ext, anatomy, blocks, names }
     }
 }
 
@@ -152,6 +156,19 @@ fn journal(reader: &Reader, inode: u64) -> Vec<Extent> {
         // Of a map of pointers the first block is enough: the journal's superblock.
         false => Some(first).filter(|block| block.offset > 0).into_iter().collect(),
     }
+}
+
+fn names(ext: &Ext, anatomy: &Anatomy) -> BTreeMap<u64, BTreeMap<Vec<u8>, u64>> {
+    let mut names: BTreeMap<u64, BTreeMap<Vec<u8>, u64>> = BTreeMap::new();
+    for body in anatomy.bodies.iter().filter(|body| body.inode.is_directory()) {
+        let found = names.entry(body.inode.number.0).or_default();
+        ext.list(&body.inode, &mut |entry| {
+            found.insert(entry.name, entry.inode.0);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    }
+    names
 }
 
 fn blocks(ext: &Ext, anatomy: &Anatomy, reader: &Reader) -> Vec<Block> {

@@ -175,9 +175,7 @@ fn name_complaints(intact: &Intact, damage: &Damage, salvaged: &Salvaged) -> Vec
     }
     for (directory, names) in &salvaged.names {
         for (name, inode) in names {
-            let before = intact.ext.inode(icecore::filesystem::InodeNumber(*directory)).ok();
-            let entry = before.and_then(|before| intact.ext.lookup(&before, name).ok().flatten());
-            if entry.as_ref().is_none_or(|entry| entry.inode.0 != *inode) {
+            if intact.names.get(directory).and_then(|names| names.get(name)) != Some(inode) {
                 complaints.push(format!("directory {directory}: the name {:?} is made up", String::from_utf8_lossy(name)));
             }
         }

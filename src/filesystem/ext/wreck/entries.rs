@@ -66,6 +66,19 @@ impl Entries {
         entries
     }
 
+    /// Reads the entries in a range of a block, if all of them can be.
+    pub(super) fn read_whole(bytes: &[u8], end: usize, superblock: &Superblock) -> Option<Self> {
+        let block = Block { bytes, end: end.min(bytes.len()), superblock };
+        let mut entries = Self::default();
+        let mut at = 0;
+        while at < block.end {
+            let entry = block.entry(at)?;
+            at += entry.length;
+            entries.add(&entry);
+        }
+        Some(entries)
+    }
+
     fn add(&mut self, entry: &Entry<'_>) {
         let inode = InodeNumber(u64::from(entry.inode));
         match entry.name {

@@ -39,10 +39,10 @@ impl Ext {
             true => self.checked(&fields)?,
             false => (None, block.len()),
         };
-        let entries = Entries::read(block, 0..end, &self.volume.superblock);
+        let entries = Entries::read_whole(block, end, &self.volume.superblock)?;
         let begins = entries.own.is_some() && entries.parent.is_some();
         let is_one = begins || key.is_some() || entries.names.len() >= LEAST_NAMES;
-        let is_whole = entries.broken.is_none() && entries.own.is_some() == entries.parent.is_some();
+        let is_whole = entries.own.is_some() == entries.parent.is_some();
         let says_something = begins || !entries.names.is_empty();
         (is_one && is_whole && says_something).then_some(StrayBlock {
             at,
