@@ -122,9 +122,12 @@ pub trait Wreck: Filesystem {
     /// What all blocks of this directory share and those of no other do, if there is such a thing besides [`StrayBlock::directory`].
     fn directory_key(&self, directory: &Inode) -> Option<u64>;
 
-    /// Shows the directory blocks among the blocks of `within`, ascending. Whose they are, and whether they are stale, is for the
+    /// Shows the directory blocks among the blocks of `within`, ascending; copies in the journal are not among them. Whose they are, and whether they are stale, is for the
     /// caller to find out.
     fn strays(&self, within: Extent, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) -> Result<(), FilesystemError>;
+
+    /// Shows the youngest copy of each directory block that the journal or log still holds whole, with the place that it was to have.
+    fn older_strays(&self, _visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) {}
 }
 
 /// Opens what is left of a filesystem. Fails only when no superblock and no copy of one can be found or inferred.

@@ -11,6 +11,8 @@ pub enum NameProof {
     Checksum,
     /// It stands in a block without checksum, or in one whose directory had to be concluded.
     Plausible,
+    /// It stands in an older copy of a block, from the journal.
+    Older,
     /// An earlier recovery point has it.
     Past,
     /// There is none: the file is called by its inode number.
@@ -33,7 +35,8 @@ impl NameProof {
         match number {
             0 => Self::Checksum,
             1 => Self::Plausible,
-            2 => Self::Past,
+            2 => Self::Older,
+            3 => Self::Past,
             _ => Self::None,
         }
     }
@@ -109,6 +112,7 @@ impl Evidence {
         let name = match self.name {
             NameProof::Checksum => None,
             NameProof::Plausible => Some("its name stands in a block without proof".to_owned()),
+            NameProof::Older => Some("its name is from an older copy in the journal".to_owned()),
             NameProof::Past => Some("its name is from an earlier recovery point".to_owned()),
             NameProof::None => Some("its name is lost".to_owned()),
         };
@@ -145,7 +149,7 @@ mod tests {
 
     #[test]
     fn proofs_of_names_survive_the_table() {
-        for proof in [NameProof::Checksum, NameProof::Plausible, NameProof::Past, NameProof::None] {
+        for proof in [NameProof::Checksum, NameProof::Plausible, NameProof::Older, NameProof::Past, NameProof::None] {
             assert_eq!(NameProof::numbered(proof.number()), proof);
         }
     }

@@ -41,16 +41,23 @@ pub(super) fn collect(wreck: &dyn Wreck, finds: &Finds, progress: &dyn Progress,
             if cancel.is_cancelled() {
                 return stop_on(Err(SalvageError::Cancelled), &mut failed);
             }
-            stop_on(add(finds, &block).map_err(SalvageError::from), &mut failed)
+            stop_on(add(finds, &block, false).map_err(SalvageError::from), &mut failed)
         })?;
         progress.step(Step { done_bytes: gap.length, new_bytes: 0 });
         failed.map_or(Ok(()), Err)
-    })
+    })?;
+    let mut failed = None;
+    // A block that is there in its place is younger than any copy.
+    wreck.older_strays(&mut |block| stop_on(add(finds, &block, true).map_err(SalvageError::from), &mut failed));
+    failed.map_or(Ok(()), Err)
 }
 
-fn add(finds: &Finds, block: &StrayBlock) -> Result<(), rusqlite::Error> {
+fn add(finds: &Finds, block: &StrayBlock, older: bool) -> Result<(), rusqlite::Error> {
     let (at, directory, key) = (block.at.cast_signed(), block.directory.map(signed), block.key.map(u64::cast_signed));
-    finds.run("INSERT OR IGNORE INTO stray VALUES (?, ?, ?, ?)", params![at, directory, key, block.proof as i64])?;
+    let values = params![at, directory, key, block.proof as i64, older];
+    if finds.run("INSERT OR IGNORE INTO stray VALUES (?, ?, ?, ?, ?)", values)? == 0 {
+        return Ok(());
+    }
     if let (Some(directory), Some(parent)) = (block.directory, block.parent) {
         add_parent(finds, directory.0, parent.0)?;
     }
@@ -71,6 +78,7 @@ struct Stray {
     directory: Option<u64>,
     key: Option<i64>,
     proven: bool,
+    older: bool,
 }
 
 /// Gives each block its directory, and takes over its names.
@@ -80,7 +88,8 @@ pub(super) fn settle(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageErro
     finds.run(learn, &[])?;
     let mut homeless = Vec::new();
     make_up(wreck, finds)?;
-    for stray in strays(finds)? {
+    let (older, in_place): (Vec<Stray>, Vec<Stray>) = strays(finds)?.into_iter().partition(|stray| stray.older);
+    for stray in in_place {
         match told(finds, &stray)? {
             Some((home, proof)) => take_in(wreck, finds, &stray, home, proof)?,
             None => homeless.push(stray),
@@ -90,16 +99,28 @@ pub(super) fn settle(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageErro
         let home = voted(finds, &stray)?.unwrap_or_else(|| of_block(stray.at.cast_unsigned()));
         take_in(wreck, finds, &stray, home, NameProof::Plausible)?;
     }
+    // Older copies only fill what is still open, and only of directories that they name.
+    for stray in older {
+        if let Some((home, _)) = told(finds, &stray)? {
+            take_in(wreck, finds, &stray, home, NameProof::Older)?;
+        }
+    }
     Ok(())
 }
 
 /// A block takes 512 bytes of the volume at least; these rows take forty of memory.
 fn strays(finds: &Finds) -> Result<Vec<Stray>, SalvageError> {
     const MOST: i64 = 1 << 21;
-    let question = "SELECT at, directory, key, proof FROM stray ORDER BY directory IS NULL, at LIMIT ?";
+    let question = "SELECT at, directory, key, proof, older FROM stray ORDER BY directory IS NULL, at LIMIT ?";
     Ok(finds.all(question, params![MOST], |row| {
         let directory = row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned);
-        Ok(Stray { at: row.get(0)?, directory, key: row.get(2)?, proven: row.get::<_, i64>(3)? == Proof::Checksum as i64 })
+        Ok(Stray {
+            at: row.get(0)?,
+            directory,
+            key: row.get(2)?,
+            proven: row.get::<_, i64>(3)? == Proof::Checksum as i64,
+            older: row.get(4)?,
+        })
     })?)
 }
 
@@ -137,12 +158,23 @@ fn take_in(wreck: &dyn Wreck, finds: &Finds, stray: &Stray, home: u64, proof: Na
         Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, Option<bool>>(2)?))
     })?;
     for (name, inode, is_directory) in names {
+        if proof == NameProof::Older && !is_open(finds, inode)? {
+            continue;
+        }
         if holds(finds, inode, is_directory)? && finds.add_name(home, &name, inode, proof)? {
             let new = NewInode { number: home, directory: true, links: 2, proof: Proof::Plausible, in_use: None, made_up: true };
             finds.add_inode(new)?;
         }
     }
     Ok(())
+}
+
+/// True for an inode that has fewer names than links.
+fn is_open(finds: &Finds, inode: u64) -> Result<bool, SalvageError> {
+    let links = finds.inode(inode)?.map_or(1, |found| if found.directory { 1 } else { i64::from(found.links) });
+    let question = "SELECT count(*) FROM name WHERE inode = ?";
+    let names = finds.one(question, params![inode.cast_signed()], |row| row.get::<_, i64>(0))?;
+    Ok(names.unwrap_or(0) < links)
 }
 
 /// True when a name leads to something that is there, or that is known to be lost.

@@ -37,7 +37,7 @@ pub(super) fn of(finds: &Finds) -> Result<Summary, SalvageError> {
         directories: finds.count("SELECT count(*) FROM inode WHERE directory")?,
         made_up: finds.count("SELECT count(*) FROM inode WHERE made_up")?,
         broken_directories: finds.count("SELECT count(*) FROM inode WHERE NOT whole")?,
-        adrift: finds.count("SELECT count(*) FROM name WHERE proof = 3")?,
+        adrift: finds.count("SELECT count(*) FROM name WHERE proof = 4")?,
         partial: finds.count("SELECT count(*) FROM inode WHERE missing > 0")?,
         doubtful: finds.count("SELECT count(*) FROM inode WHERE doubt IS NOT NULL")?,
         lost_inodes: finds.count("SELECT coalesce(sum(after - first), 0) FROM lost")?,

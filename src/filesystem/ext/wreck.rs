@@ -98,6 +98,10 @@ impl Wreck for Ext {
     fn strays(&self, within: Extent, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) -> Result<(), FilesystemError> {
         self.look_for_strays(within, visit)
     }
+
+    fn older_strays(&self, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) {
+        self.logged_strays(visit);
+    }
 }
 
 /// A map of which nothing is known.

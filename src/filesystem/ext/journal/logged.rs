@@ -84,6 +84,11 @@ impl LoggedBlocks {
         Ok(())
     }
 
+    /// The blocks that there are copies of, ascending.
+    pub(in crate::filesystem) fn homes(&self) -> impl Iterator<Item = u64> + '_ {
+        self.copies.chunk_by(|one, next| one.home == next.home).filter_map(|copies| copies.first()).map(|copy| copy.home)
+    }
+
     /// The copies of a block that are whole as far as the log can tell, the youngest first.
     pub(in crate::filesystem) fn of<'a>(
         &'a self,

@@ -1,9 +1,12 @@
 //! Older copies of lost inodes: the journal keeps blocks of inode tables for as long as it takes to come round again.
 
+use std::ops::ControlFlow;
+
 use super::super::Ext;
 use super::super::journal::{JournalPlace, LoggedBlocks};
 use super::super::record::Record;
 use crate::filesystem::inode::Inode;
+use crate::filesystem::wreck::StrayBlock;
 
 impl Ext {
     /// The inode as the journal has it. The youngest copy decides: if that one is not in use, nothing older is shown.
@@ -20,6 +23,19 @@ impl Ext {
             is_sound.then(|| self.decode(&record).ok())
         });
         verified.flatten()
+    }
+
+    /// Shows the youngest copy of each directory block that the journal holds.
+    pub(super) fn logged_strays(&self, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) {
+        let source = &**self.raw.bytes();
+        let Ok(block_bytes) = usize::try_from(self.volume.block_bytes()) else { return };
+        for home in self.logged().homes() {
+            let youngest = self.logged().of(home, source, block_bytes).next();
+            let stray = youngest.and_then(|block| self.stray(self.volume.place_of(home), &block));
+            if stray.is_some_and(|stray| visit(stray).is_break()) {
+                return;
+            }
+        }
     }
 
     fn logged(&self) -> &LoggedBlocks {

@@ -7,7 +7,7 @@ use super::super::directory_block::{INDEX_ENTRY, ROOT_ENTRIES, TAIL_BYTES, TAIL_
 use super::backwards::seed_of;
 use super::entries::Entries;
 use super::lookout::pieces;
-use crate::base::extent::Extent;
+use crate::base::extent::{Extent, ExtentSet};
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
 use crate::filesystem::wreck::{Proof, StrayBlock};
@@ -25,15 +25,32 @@ impl Ext {
         let block_bytes = self.volume.block_bytes();
         let size = self.volume.bytes().size().min(self.volume.superblock.size());
         let whole = within.intersect(&Extent::new(0, size)).align_inward(block_bytes, u64::MAX);
-        let looked = pieces(&**self.volume.bytes(), whole, &mut |piece, bytes| {
+        let runs =
+            self.journal.iter().map(|(block, count)| Extent::new(self.volume.place_of(*block), self.volume.place_of(*count)));
+        let journal: ExtentSet = runs.collect();
+        for part in ExtentSet::from(whole).difference(&journal) {
+            if self.strays_in(part, visit)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn strays_in(
+        &self,
+        part: Extent,
+        visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, FilesystemError> {
+        let block_bytes = self.volume.block_bytes();
+        let looked = pieces(&**self.volume.bytes(), part, &mut |piece, bytes| {
             let bytes = bytes.unwrap_or_default();
             let blocks = (piece.offset..).step_by(block_bytes as usize).zip(bytes.chunks_exact(block_bytes as usize));
             blocks.filter_map(|(at, block)| self.stray(at, block)).try_for_each(&mut *visit)
         });
-        looked.map(drop).map_err(|source| FilesystemError::Io { object: Object::Superblock, source })
+        looked.map_err(|source| FilesystemError::Io { object: Object::Superblock, source })
     }
 
-    fn stray(&self, at: u64, block: &[u8]) -> Option<StrayBlock> {
+    pub(super) fn stray(&self, at: u64, block: &[u8]) -> Option<StrayBlock> {
         let fields = Fields::new(block, Object::Superblock, at);
         let (key, end) = match self.volume.superblock.has_metadata_checksums() {
             true => self.checked(&fields)?,
