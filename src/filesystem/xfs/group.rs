@@ -17,6 +17,8 @@ const INODE_SECTOR: u32 = 2;
 pub(super) struct FreeSpace {
     /// Free runs by their first block.
     pub(super) root: Root,
+    /// Free runs by their length.
+    pub(super) by_length: Root,
     /// Free blocks, as this header counts them.
     pub(super) blocks: u64,
 }
@@ -27,7 +29,8 @@ pub(super) fn free_space(disk: &Disk, group: u32) -> Result<FreeSpace, Filesyste
     let fields = Fields::new(&bytes, Object::Group(group), at);
     check(disk, &fields, group, at, b"XAGF", &FREE_SPACE_HEADER)?;
     let root = Root { group, block: fields.be32(16)?, levels: fields.be32(28)? };
-    Ok(FreeSpace { root, blocks: fields.be32(52)?.into() })
+    let by_length = Root { group, block: fields.be32(20)?, levels: fields.be32(32)? };
+    Ok(FreeSpace { root, by_length, blocks: fields.be32(52)?.into() })
 }
 
 /// Reads the inode header of a group: inode chunks by their first inode.
