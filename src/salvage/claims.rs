@@ -5,15 +5,20 @@ use rusqlite::params;
 use super::error::SalvageError;
 use super::finds::Finds;
 use crate::base::extent::Extent;
-use crate::filesystem::{Inode, Segment, Source, Wreck, map_stretches};
+use crate::filesystem::{Allocation, FileKind, Inode, Proof, Segment, Source, Wreck, map_stretches};
 
 /// Stretches that are looked through in one file. A sparse file of a petabyte has as many.
 const MAX_STRETCHES: usize = 1 << 20;
 
+/// Inodes count the space that they take in these.
+const SECTOR_BYTES: u64 = 512;
+/// Blocks on the longest way through a map.
+const MOST_MAP_LEVELS: u64 = 5;
+
 /// Notes the claims of one inode.
-pub(super) fn add(wreck: &dyn Wreck, finds: &Finds, inode: &Inode) -> Result<(), SalvageError> {
+pub(super) fn add(wreck: &dyn Wreck, finds: &Finds, inode: &Inode, proof: Proof) -> Result<(), SalvageError> {
     let (number, shares) = (inode.number.0, wreck.may_share(inode));
-    let (mut missing, mut stretches) = (0, 0);
+    let (mut missing, mut mapped, mut stretches) = (0, 0, 0);
     map_stretches(wreck, inode, |stretch, segments| {
         stretches += 1;
         if stretches > MAX_STRETCHES {
@@ -23,6 +28,7 @@ pub(super) fn add(wreck: &dyn Wreck, finds: &Finds, inode: &Inode) -> Result<(),
             Ok(segments) => {
                 for segment in &segments {
                     missing += claim(finds, number, segment, shares)?;
+                    mapped += mapped_bytes(segment);
                 }
             }
             Err(_unreadable) => missing += stretch.length,
@@ -33,10 +39,33 @@ pub(super) fn add(wreck: &dyn Wreck, finds: &Finds, inode: &Inode) -> Result<(),
         Ended::TooLong => finds.doubt(number, "its length cannot be: it has more holes than can be looked through"),
         Ended::Failed(error) => Err(error),
     })?;
+    if proof != Proof::Checksum && missing == 0 && !accounts_for(wreck.identity().block_bytes, inode, mapped) {
+        let accounted = inode.sectors.saturating_mul(SECTOR_BYTES);
+        finds.doubt(number, &format!("its map leads to {mapped} bytes, and its inode accounts for {accounted}"))?;
+    }
     if missing > 0 {
         finds.run("UPDATE inode SET missing = ? WHERE number = ?", params![missing.cast_signed(), number.cast_signed()])?;
     }
     Ok(())
+}
+
+/// Bytes of blocks that a segment leads to.
+fn mapped_bytes(segment: &Segment) -> u64 {
+    match segment.source {
+        Source::Disk(_) | Source::Unwritten(_) => segment.extent.length,
+        Source::Hole | Source::Inline(_) | Source::Lost(_) => 0,
+    }
+}
+
+/// True when the space that an inode says it takes is what its map leads to, with room for the map itself and for attributes.
+fn accounts_for(block_bytes: u32, inode: &Inode, mapped: u64) -> bool {
+    if inode.kind != FileKind::Regular {
+        return true;
+    }
+    let block = u64::from(block_bytes);
+    let accounted = inode.sectors.saturating_mul(SECTOR_BYTES);
+    let pointers = mapped.div_ceil(block).div_ceil((block / 4).max(1)).saturating_add(MOST_MAP_LEVELS + 1).saturating_mul(block);
+    mapped <= accounted && accounted <= mapped.next_multiple_of(block).saturating_add(pointers)
 }
 
 enum Ended {
@@ -102,10 +131,14 @@ fn doubt_both(finds: &Finds, one: i64, other: i64, at: i64) -> Result<(), rusqli
 }
 
 /// Notes doubts about files whose bytes the filesystem calls free.
-pub(super) fn find_free(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageError> {
-    let free = wreck.allocation().free;
+///
+/// Gives back what is wrong with the accounts of free space, unless that follows from damage that is known.
+pub(super) fn find_free(wreck: &dyn Wreck, finds: &Finds) -> Result<Vec<String>, SalvageError> {
+    let Allocation { free, doubts } = wreck.allocation();
+    let follows = !wreck.damage().is_empty() || wreck.view().stale().is_some();
+    let doubts = if follows { Vec::new() } else { doubts.into_iter().map(|doubt| doubt.reason).collect() };
     if free.is_empty() {
-        return Ok(());
+        return Ok(doubts);
     }
     finds.each("SELECT first, after, inode FROM claim ORDER BY first", &mut |row| {
         let (first, after, inode): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -117,7 +150,7 @@ pub(super) fn find_free(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageE
             None => Ok(()),
         }
     })?;
-    Ok(())
+    Ok(doubts)
 }
 
 /// Shows what nobody claims, ascending.

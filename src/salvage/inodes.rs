@@ -50,7 +50,7 @@ fn add(wreck: &dyn Wreck, finds: &Finds, inode: &Inode, proof: Proof, in_use: Op
     let number = inode.number.0;
     let (directory, links) = (inode.is_directory(), inode.links);
     finds.add_inode(NewInode { number, directory, links, proof, in_use, made_up: false })?;
-    claims::add(wreck, finds, inode)?;
+    claims::add(wreck, finds, inode, proof)?;
     if directory { add_names(wreck, finds, inode, proof) } else { Ok(()) }
 }
 

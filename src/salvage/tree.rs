@@ -35,6 +35,7 @@ pub struct PiecedTree {
     pasts: Vec<Past>,
     finds: Mutex<Finds>,
     summary: Summary,
+    accounts: Vec<String>,
 }
 
 impl PiecedTree {
@@ -51,7 +52,7 @@ impl PiecedTree {
         inodes::add_older(wreck.as_ref(), &finds, cancel)?;
         progress.begin("comparing claims", 0);
         claims::find_double(&finds)?;
-        claims::find_free(wreck.as_ref(), &finds)?;
+        let accounts = claims::find_free(wreck.as_ref(), &finds)?;
         if homes::are_wanted(&finds, wreck.root().0)? {
             progress.begin("finding directories", wreck.volume().size());
             homes::collect(wreck.as_ref(), &finds, progress, cancel)?;
@@ -65,7 +66,7 @@ impl PiecedTree {
         adrift::settle(wreck.as_ref(), &finds)?;
         let summary = summary::of(&finds)?;
         progress.finish();
-        Ok(Self { wreck, pasts, finds: Mutex::new(finds), summary })
+        Ok(Self { wreck, pasts, finds: Mutex::new(finds), summary, accounts })
     }
 
     /// What was found, in numbers.
@@ -80,10 +81,11 @@ impl PiecedTree {
         numbers::past_of(number).map_or(number, |(_, plain)| plain)
     }
 
-    /// What is wrong with the geometry and the journal.
+    /// What is wrong with the geometry, the journal, and the accounts of free space.
     #[must_use]
-    pub fn damage(&self) -> &[FilesystemError] {
-        self.wreck.damage()
+    pub fn damage(&self) -> Vec<String> {
+        let accounts = self.accounts.iter().map(|reason| format!("free space: {reason}"));
+        self.wreck.damage().iter().map(ToString::to_string).chain(accounts).collect()
     }
 
     /// Directories of which names are lost, and why: the first ten thousand.

@@ -42,7 +42,7 @@ pub(super) use plausible::make_sense;
 /// What was found in place of lost parts.
 #[derive(Debug, Default)]
 pub(super) struct Remains {
-    damage: Vec<FilesystemError>,
+    pub(super) damage: Vec<FilesystemError>,
     agreeing_superblocks: u32,
     /// Blocks that the journal still holds, collected when they are first asked for.
     logged: OnceLock<LoggedBlocks>,

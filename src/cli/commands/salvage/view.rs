@@ -109,7 +109,7 @@ pub(super) fn view(opened: &OpenWreck, target: &str, report: &SalvageReport) -> 
 
 /// What had to be replaced before anything could be read.
 pub(in crate::cli::commands) fn damage(opened: &OpenWreck) -> Vec<String> {
-    opened.tree.damage().iter().map(ToString::to_string).collect()
+    opened.tree.damage()
 }
 
 pub(super) fn describe(opened: &OpenWreck, settings: &Settings, target: &str, report: &SalvageReport) -> String {
