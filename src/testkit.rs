@@ -8,6 +8,7 @@ pub mod damage;
 pub mod dice;
 pub mod differential;
 pub mod exercise;
+pub mod exercise_wreck;
 pub mod fuzz_target;
 pub mod guarded;
 pub mod image;

@@ -4,18 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use icecore::base::extent::Extent;
 use icecore::base::io::ReadAt;
 use icecore::filesystem::{
-    FileKind, Filesystem, FoundEntry, FoundInode, Inode, InodeNumber, Scanned, Source, Wreck, Xfs, map_stretches, salvage,
+    Entry, FileKind, Filesystem, FoundEntry, FoundInode, Inode, InodeNumber, Scanned, Source, View, Wreck, Xfs, map_stretches,
+    salvage,
 };
 use icecore::testkit;
 use icecore::testkit::contents::random_bytes;
 use icecore::testkit::damage::{Anatomy, Body, Class, Damage};
-use icecore::testkit::image::Image;
+use icecore::testkit::image::{Image, run};
 use icecore::testkit::tree::populate;
 use parts::{Cut, anatomy, by_number};
 use tempfile::TempDir;
@@ -85,7 +88,7 @@ fn come_and_go(mount: &Path) {
     for number in 0..1_500 {
         fs::write(folder.join(format!("{number}")), random_bytes(number % 300, number as u64)).unwrap();
     }
-    testkit::image::run(std::process::Command::new("sync").arg("-f").arg(mount)).unwrap();
+    run(Command::new("sync").arg("-f").arg(mount)).unwrap();
     fs::remove_dir_all(folder).unwrap();
 }
 
@@ -112,7 +115,7 @@ fn version_4(index: usize) -> Option<Intact> {
     fs::create_dir_all(&deep).unwrap();
     fs::write(deep.join("bottom"), b"here").unwrap();
     for length in [1, 100, 700] {
-        std::os::unix::fs::symlink("t".repeat(length), folder.path().join(format!("link.{length}"))).unwrap();
+        symlink("t".repeat(length), folder.path().join(format!("link.{length}"))).unwrap();
     }
     let image = prototype::make(folder.path(), VERSION_4[index])?;
     Some(Intact::of(image, format!("{:?}", VERSION_4[index])))
@@ -171,7 +174,7 @@ fn survivor(intact: &Intact, wreck: &dyn Wreck, body: &Body, found: Option<&Foun
 fn names_left(intact: &Intact, damage: &Damage, body: &Body) -> BTreeSet<(Vec<u8>, InodeNumber)> {
     let mut names = BTreeSet::new();
     if body.content.is_empty() && damage.spares(body.place) {
-        let listed = |entry: icecore::filesystem::Entry| {
+        let listed = |entry: Entry| {
             names.insert((entry.name, entry.inode));
             ControlFlow::Continue(())
         };
@@ -245,7 +248,8 @@ fn check(intact: &Intact, class: &str, damage: &Damage, are_trees_whole: bool) {
     let (names, _) = names_found(&*wreck, &found);
     for body in intact.anatomy.bodies.iter().filter(|body| body.inode.is_directory()) {
         let own = names.get(&body.inode.number).cloned().unwrap_or_default();
-        let nobodys = names.get(&NOBODY).filter(|_| !damage.spares(body.place)).cloned().unwrap_or_default();
+        let is_reached = body.nodes.iter().chain([&body.place]).all(|part| damage.spares(*part));
+        let nobodys = names.get(&NOBODY).filter(|_| !is_reached).cloned().unwrap_or_default();
         let missing = names_left(intact, damage, body).difference(&own).filter(|name| !nobodys.contains(name)).count();
         wrong.extend((missing > 0).then(|| format!("directory {}: {missing} names are missing", body.inode.number.0)));
     }
@@ -261,7 +265,7 @@ fn every_class(intact: &Intact) {
         check(intact, &format!("{class:?}"), &damage, matches!(class, Class::Nothing | Class::Superblock | Class::Directories(_)));
     }
     let mut but_one = intact.cut.superblocks();
-    but_one.remove(1);
+    but_one.remove(2);
     check(intact, "all superblocks but one", &Damage::default().and_zeros(&but_one), true);
     let one_group = [intact.cut.headers(0)];
     check(intact, "headers of a group", &Damage::default().and_zeros(&one_group), false);
@@ -280,5 +284,145 @@ fn what_was_not_hit_is_found_in_volumes_without_checksums() {
     for index in 0..VERSION_4.len() {
         let Some(intact) = version_4(index) else { return testkit::skip("mkfs.xfs makes no version 4") };
         every_class(&intact);
+    }
+}
+
+#[test]
+fn inodes_that_were_hit_are_found_in_the_log_as_they_were() {
+    let Some(intact) = version_5(1) else { return testkit::skip("cannot make or mount XFS") };
+    let damage = Damage::plan(Class::InodeTable(40), &intact.anatomy, 5);
+    let wreck = intact.wreck(&damage);
+    let found = scanned(&*wreck, 0);
+    let lost = |body: &&Body| !damage.spares(body.place) && body.nodes.iter().all(|node| damage.spares(*node));
+    let (mut asked, mut answered) = (0, 0);
+    for body in intact.anatomy.bodies.iter().filter(lost) {
+        asked += 1;
+        assert!(!found.contains_key(&body.inode.number), "inode {} is found in noise", body.inode.number.0);
+        let Some(older) = wreck.older(body.inode.number) else { continue };
+        answered += 1;
+        let facts = |inode: &Inode| (inode.kind, inode.size, inode.links, inode.generation, inode.mode, inode.uid, inode.modified);
+        assert_eq!(facts(&older), facts(&body.inode), "inode {}", body.inode.number.0);
+        assert_eq!(layout(&*wreck, &older), layout(&intact.xfs, &body.inode), "inode {}", body.inode.number.0);
+        if older.kind == FileKind::Symlink {
+            assert_eq!(wreck.link_target(&older).unwrap(), intact.xfs.link_target(&body.inode).unwrap());
+        }
+    }
+    assert!(asked > 40 && 2 * answered > asked, "{answered} of {asked} inodes are in the log");
+    // What was deleted for good has no older copy either.
+    let gone = found.values().find(|found| found.in_use == Some(false)).map(|found| found.inode.number);
+    assert_eq!(gone.and_then(|number| wreck.older(number)), None);
+}
+
+#[test]
+fn a_map_is_lost_where_its_node_is_and_nowhere_else() {
+    let Some(intact) = version_5(1) else { return testkit::skip("cannot make or mount XFS") };
+    let is_large = |body: &&Body| body.inode.kind == FileKind::Regular && body.nodes.len() > 3;
+    let body = intact.anatomy.bodies.iter().find(is_large).unwrap();
+    let whole = layout(&intact.xfs, &body.inode);
+    for node in &body.nodes {
+        let damage = Damage::default().and_zeros(&[*node]);
+        let wreck = intact.wreck(&damage);
+        let inode = wreck.inode(body.inode.number).unwrap();
+        let segments = layout(&*wreck, &inode);
+        let is_lost = |source: &Source| matches!(source, Source::Lost(_));
+        let lost: Vec<Extent> = segments.iter().filter(|(_, source)| is_lost(source)).map(|(extent, _)| *extent).collect();
+        let lost: u64 = lost.iter().map(|extent| extent.length).sum();
+        assert!(lost > 0 && lost < inode.size, "{lost} bytes of {} are lost", inode.size);
+        // Byte by byte: what is not lost is what it was.
+        for (extent, source) in segments.iter().filter(|(_, source)| !is_lost(source)) {
+            let was = whole.iter().find(|(other, _)| other.offset <= extent.offset && extent.end() <= other.end());
+            let (other, was) = was.unwrap_or_else(|| panic!("{extent} is {source:?}"));
+            let skip = extent.offset - other.offset;
+            let expected = match was {
+                Source::Disk(at) => Source::Disk(at + skip),
+                Source::Unwritten(at) => Source::Unwritten(at + skip),
+                other => other.clone(),
+            };
+            assert_eq!((extent, source), (extent, &expected));
+        }
+        // The usual reader refuses to guess.
+        let strict = Xfs::open(Arc::new(damage.done_to(Arc::clone(&intact.source)))).unwrap();
+        assert!(strict.map(&inode, Extent::new(0, inode.size)).is_err());
+    }
+}
+
+#[test]
+fn what_was_inferred_is_said_and_makes_free_space_doubtful() {
+    let Some(intact) = version_5(0) else { return testkit::skip("cannot make or mount XFS") };
+    let whole = intact.wreck(&Damage::default());
+    assert!(whole.damage().is_empty() && whole.view().stale().is_none() && whole.allocation().doubts.is_empty());
+    assert_eq!(u64::from(whole.agreeing_superblocks()), intact.cut.groups);
+    assert_eq!(whole.identity(), intact.xfs.identity());
+    for (class, says) in [
+        (Class::Journal, "the log is nothing but zeros"),
+        (Class::Superblock, "no XFS superblock"),
+        (Class::Truncated(70), "the source ends at byte"),
+    ] {
+        let wreck = intact.wreck(&Damage::plan(class, &intact.anatomy, 1));
+        let said: Vec<String> = wreck.damage().iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|said| said.contains(says)), "{class:?}: {said:?}");
+        assert!(wreck.view().stale().is_some() || class != Class::Journal, "{class:?}");
+        let allocation = wreck.allocation();
+        assert!(allocation.free.is_empty() && !allocation.doubts.is_empty(), "{class:?}");
+        assert_eq!(wreck.identity(), intact.xfs.identity(), "{class:?}");
+    }
+}
+
+#[test]
+fn a_scan_goes_on_from_any_number() {
+    let Some(intact) = version_5(2) else { return testkit::skip("cannot make or mount XFS") };
+    for class in [Class::Nothing, Class::Descriptors] {
+        let wreck = intact.wreck(&Damage::plan(class, &intact.anatomy, 1));
+        let all = scanned(&*wreck, 0);
+        for from in all.keys().step_by(all.len() / 7 + 1).flat_map(|number| [number.0, number.0 + 1]) {
+            let rest: Vec<_> = scanned(&*wreck, from).into_keys().collect();
+            let expected: Vec<_> = all.range(InodeNumber(from)..).map(|(number, _)| *number).collect();
+            assert_eq!(rest, expected, "{class:?} from {from}");
+        }
+    }
+}
+
+/// All inodes that names lead to.
+fn reachable(xfs: &Xfs) -> BTreeMap<InodeNumber, Inode> {
+    let mut reached = BTreeMap::new();
+    let mut waiting = vec![xfs.root()];
+    while let Some(number) = waiting.pop() {
+        let inode = xfs.inode(number).unwrap();
+        if inode.is_directory() && !reached.contains_key(&number) {
+            let mut push = |entry: Entry| {
+                waiting.push(entry.inode);
+                ControlFlow::Continue(())
+            };
+            xfs.list(&inode, &mut push).unwrap();
+        }
+        reached.insert(number, inode);
+    }
+    reached
+}
+
+#[test]
+fn the_log_is_replayed_although_the_superblock_is_lost() {
+    let Ok(image) = Image::make(320 << 20, "mkfs.xfs", &["-q", "-f", "-b", "size=1024"]) else {
+        return testkit::skip("cannot make XFS");
+    };
+    let Ok(mounted) = image.mount("") else { return testkit::skip("cannot mount XFS") };
+    populate(mounted.point(), 5).unwrap();
+    fs::remove_dir_all(mounted.point().join("wide")).unwrap();
+    fs::write(mounted.point().join("last"), random_bytes(9_000, 1)).unwrap();
+    run(Command::new("xfs_io").args(["-x", "-c", "shutdown -f"]).arg(mounted.point())).unwrap();
+    drop(mounted);
+    let source: Arc<dyn ReadAt> = Arc::new(image.source().unwrap());
+    let strict = Xfs::open(Arc::clone(&source)).unwrap();
+    assert!(matches!(strict.view(), View::Replayed { .. }), "{:?}", strict.view());
+    let (cut, known) = (Cut::of(&*source), reachable(&strict));
+    let mut but_one = cut.superblocks();
+    but_one.remove(1);
+    for zeros in [&cut.superblocks()[..1], &but_one, &[]] {
+        let damage = Damage::default().and_zeros(zeros);
+        let wreck = salvage(Arc::new(damage.done_to(Arc::clone(&source)))).unwrap();
+        assert_eq!(wreck.view(), strict.view(), "{zeros:?}");
+        let found = scanned(&*wreck, 0).into_values().filter(|found| found.in_use != Some(false));
+        let found: BTreeMap<_, _> = found.map(|found| (found.inode.number, found.inode)).collect();
+        assert_eq!(found, known, "{zeros:?}");
     }
 }

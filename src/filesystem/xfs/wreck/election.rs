@@ -50,6 +50,7 @@ pub(super) fn elect(source: &dyn ReadAt) -> Result<Elected, FilesystemError> {
     };
     let better = |best: Candidate, next: Candidate| if next.weight() > best.weight() { next } else { best };
     match search(source).into_iter().reduce(better) {
+        Some(best) if best.is_first() && best.duplicate.is_sealed => best.elected(None),
         Some(best) => best.elected(Some(why)),
         None => Err(why),
     }
@@ -118,6 +119,10 @@ impl Candidate {
         }
     }
 
+    fn is_first(&self) -> bool {
+        self.duplicate.at == 0
+    }
+
     fn has_majority(&self) -> bool {
         self.duplicate.is_sealed && self.agreeing * 2 > self.asked
     }
@@ -130,7 +135,7 @@ impl Candidate {
     /// The root directory that most copies name. All of them can be silent: mkfs tells only three.
     fn root(&self) -> Option<u64> {
         let own = self.duplicate.superblock.root;
-        if self.duplicate.at == 0 && self.duplicate.superblock.geometry.crc && self.roots.contains_key(&own) {
+        if self.is_first() && self.duplicate.superblock.geometry.crc && self.roots.contains_key(&own) {
             return Some(own);
         }
         self.roots.iter().max_by_key(|(root, votes)| (**votes, **root == own)).map(|(root, _)| *root)

@@ -124,35 +124,54 @@ impl GroupScan<'_, '_> {
         sweep(&*xfs.volume, within.align_outward(geometry.block_bytes().into()), 0, &mut |piece, bytes, unreadable| {
             for (index, block) in (0..).zip(bytes.chunks_exact(geometry.block_bytes() as usize)) {
                 let first = ((piece.offset - start) / inode_bytes) + (index << geometry.inodes_per_block_log);
-                self.block(first, block, unreadable, &inodes)?;
+                let place = Extent::new(start + first * inode_bytes, geometry.block_bytes().into());
+                if unreadable.iter().any(|gap| !gap.intersect(&place).is_empty()) {
+                    let lost = first.max(inodes.start)..(first + (1 << geometry.inodes_per_block_log)).min(inodes.end);
+                    self.lose(lost)?;
+                } else {
+                    self.block(first, block, &inodes)?;
+                }
             }
             ControlFlow::Continue(())
-        })
+        })?;
+        let end = xfs.volume.size().saturating_sub(start) / inode_bytes;
+        self.lose(end.max(inodes.start)..inodes.end)
+    }
+
+    /// Shows inodes that cannot be read.
+    fn lose(&mut self, inodes: Range<u64>) -> ControlFlow<()> {
+        if inodes.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let start = self.xfs.disk.geometry().inode_number(self.group, 0);
+        let inodes = start + inodes.start..start + inodes.end;
+        let reason = "the source cannot be read where it and those behind it would lie".to_owned();
+        (self.visit)(Scanned::Lost { error: FilesystemError::Lost { object: Object::Inode(inodes.start), reason }, inodes })
     }
 
     /// Shows what looks like an inode in one block, of those that are asked for.
-    fn block(&mut self, first: u64, block: &[u8], unreadable: &[Extent], asked: &Range<u64>) -> ControlFlow<()> {
+    fn block(&mut self, first: u64, block: &[u8], asked: &Range<u64>) -> ControlFlow<()> {
         let geometry = self.xfs.disk.geometry();
         let slots = || block.chunks_exact(usize::from(geometry.inode_bytes));
-        // Nothing but a whole block of them speaks for inodes that do not know their number.
-        if unreadable.is_empty() && !geometry.crc && !slots().all(|raw| raw.starts_with(MAGIC)) {
+        // Inodes that do not know their number are believed where most of a block looks like inodes: they are written by the block.
+        let inodes = slots().filter(|raw| raw.starts_with(MAGIC)).count();
+        if inodes == 0 || !geometry.crc && 2 * inodes < slots().count() {
             return ControlFlow::Continue(());
         }
         let is_free = self.is_free(first);
         let mut losses = Losses::default();
         for (in_group, raw) in (first..).zip(slots()).filter(|(in_group, _)| asked.contains(in_group)) {
             let Some(spot) = u32::try_from(in_group).ok().and_then(|in_group| self.spot(in_group)) else { continue };
-            if spot.is_within(unreadable) {
-                losses.add(spot.number, spot.unreadable(), self.visit)?;
-            } else if spot.is_claimed_by(raw, geometry) {
-                match self.look(&spot, raw) {
-                    Ok(Look::Inode(inode)) => {
-                        losses.show(self.visit)?;
-                        self.show(inode, is_free.then_some(false))?;
-                    }
-                    Err(error) if !is_free => losses.add(spot.number, error, self.visit)?,
-                    Ok(_) | Err(_) => {}
+            if !spot.is_claimed_by(raw, geometry) {
+                continue;
+            }
+            match self.look(&spot, raw) {
+                Ok(Look::Inode(inode)) => {
+                    losses.show(self.visit)?;
+                    self.show(inode, is_free.then_some(false))?;
                 }
+                Err(error) if !is_free => losses.add(spot.number, error, self.visit)?,
+                Ok(_) | Err(_) => {}
             }
         }
         losses.show(self.visit)

@@ -10,14 +10,12 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// What is given up around a byte that cannot be read.
 const UNIT_BYTES: u64 = 4 << 10;
 
+/// Receives a piece: where it lies, its bytes and those behind it, and what of both cannot be read.
+type Visit<'a> = dyn FnMut(Extent, &[u8], &[Extent]) -> ControlFlow<()> + 'a;
+
 /// Shows `within` in order, in pieces that are cut at multiples of [`PIECE_BYTES`], with up to `more_bytes` of what lies behind each. What
 /// cannot be read is zeros, and listed.
-pub(super) fn sweep(
-    source: &dyn ReadAt,
-    within: Extent,
-    more_bytes: u64,
-    visit: &mut dyn FnMut(Extent, &[u8], &[Extent]) -> ControlFlow<()>,
-) -> ControlFlow<()> {
+pub(super) fn sweep(source: &dyn ReadAt, within: Extent, more_bytes: u64, visit: &mut Visit<'_>) -> ControlFlow<()> {
     let within = within.intersect(&Extent::new(0, source.size()));
     let mut bytes = Vec::new();
     for piece in within.cut(PIECE_BYTES) {
