@@ -18,6 +18,7 @@ mod face;
 mod fields;
 mod inode;
 mod layout;
+mod mend;
 mod names;
 mod overlay;
 mod partition;

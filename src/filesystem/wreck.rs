@@ -21,6 +21,8 @@ use crate::base::io::ReadAt;
 pub enum Proof {
     /// Its checksum, or that of the block it stands in.
     Checksum,
+    /// Its checksum, after the one bit was turned that the checksum itself names.
+    Mended,
     /// There are no checksums here, or the one that is here cannot be computed any more; everything about it makes sense.
     Plausible,
     /// It is a copy from the journal or log: it was right once, and may be older than what was lost.
@@ -95,6 +97,11 @@ pub struct StrayBlock {
 pub trait Wreck: Filesystem {
     /// What had to be replaced by copies or by inference before anything could be read, and what is wrong with the journal.
     fn damage(&self) -> &[FilesystemError];
+
+    /// What was read with one bit turned, until now: it was flipped, and its checksum says which one it is. The first hundred thousand.
+    fn mended(&self) -> Vec<FilesystemError> {
+        Vec::new()
+    }
 
     /// How many copies of the superblock agree with the geometry that was chosen, the first one included.
     fn agreeing_superblocks(&self) -> u32;

@@ -39,7 +39,7 @@ pub(super) fn add(wreck: &dyn Wreck, finds: &Finds, inode: &Inode, proof: Proof)
         Ended::TooLong => finds.doubt(number, "its length cannot be: it has more holes than can be looked through"),
         Ended::Failed(error) => Err(error),
     })?;
-    if proof != Proof::Checksum && missing == 0 && !accounts_for(wreck.identity().block_bytes, inode, mapped) {
+    if proof > Proof::Mended && missing == 0 && !accounts_for(wreck.identity().block_bytes, inode, mapped) {
         let accounted = inode.sectors.saturating_mul(SECTOR_BYTES);
         finds.doubt(number, &format!("its map leads to {mapped} bytes, and its inode accounts for {accounted}"))?;
     }

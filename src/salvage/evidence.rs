@@ -22,7 +22,7 @@ pub enum NameProof {
 impl NameProof {
     pub(super) fn of(proof: Proof) -> Self {
         match proof {
-            Proof::Checksum => Self::Checksum,
+            Proof::Checksum | Proof::Mended => Self::Checksum,
             Proof::Plausible | Proof::OlderCopy => Self::Plausible,
         }
     }
@@ -106,6 +106,7 @@ impl Evidence {
     pub fn reasons(&self) -> Vec<String> {
         let inode = match self.inode {
             Proof::Checksum => None,
+            Proof::Mended => Some("a flipped bit of its metadata was put right".to_owned()),
             Proof::Plausible => Some("its inode has no checksum".to_owned()),
             Proof::OlderCopy => Some("its inode is an older copy from the journal".to_owned()),
         };
@@ -139,6 +140,7 @@ mod tests {
         };
         check(sound(), Confidence::Verified);
         check(Evidence { inode: Proof::Plausible, ..sound() }, Confidence::Probable);
+        check(Evidence { inode: Proof::Mended, ..sound() }, Confidence::Probable);
         check(Evidence { name: NameProof::Plausible, ..sound() }, Confidence::Probable);
         check(Evidence { name: NameProof::None, ..sound() }, Confidence::Probable);
         check(Evidence { stale: true, ..sound() }, Confidence::Probable);

@@ -182,7 +182,8 @@ impl Finds {
 fn numbered(proof: i64) -> Proof {
     match proof {
         0 => Proof::Checksum,
-        1 => Proof::Plausible,
+        1 => Proof::Mended,
+        2 => Proof::Plausible,
         _ => Proof::OlderCopy,
     }
 }

@@ -9,7 +9,7 @@ use super::error::SalvageError;
 use super::evidence::NameProof;
 use super::finds::{Finds, NewInode};
 use crate::base::cancel::Cancel;
-use crate::filesystem::{FoundEntry, FoundInode, Inode, InodeNumber, Proof, Scanned, Wreck};
+use crate::filesystem::{FilesystemError, FoundEntry, FoundInode, Inode, InodeNumber, Object, Proof, Scanned, Wreck};
 
 /// Rounds in which older copies lead to names, and these to more lost inodes.
 const MAX_ROUNDS: usize = 64;
@@ -117,4 +117,17 @@ fn missing(finds: &Finds) -> Result<Vec<u64>, SalvageError> {
     const MOST: i64 = 1 << 20;
     let question = "SELECT DISTINCT inode FROM name WHERE NOT EXISTS (SELECT 1 FROM inode WHERE number = name.inode) LIMIT ?";
     Ok(finds.all(question, params![MOST], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))?)
+}
+
+/// Takes from what was read with a turned bit the proof that a checksum is. Gives back what was mended, in words.
+pub(super) fn note_mended(wreck: &dyn Wreck, finds: &Finds) -> Result<Vec<String>, SalvageError> {
+    let mended = wreck.mended();
+    for error in &mended {
+        let (FilesystemError::Corrupt { object, .. } | FilesystemError::Lost { object, .. }) = error else { continue };
+        if let Object::Inode(number) | Object::Map(number) | Object::Directory(number) | Object::Link(number) = object {
+            let values = params![Proof::Mended as i64, number.cast_signed(), Proof::Checksum as i64];
+            finds.run("UPDATE inode SET proof = ? WHERE number = ? AND proof = ?", values)?;
+        }
+    }
+    Ok(mended.iter().map(ToString::to_string).collect())
 }

@@ -36,6 +36,7 @@ pub struct PiecedTree {
     finds: Mutex<Finds>,
     summary: Summary,
     accounts: Vec<String>,
+    mended: Vec<String>,
 }
 
 impl PiecedTree {
@@ -64,9 +65,10 @@ impl PiecedTree {
         }
         progress.begin("piecing names together", 0);
         adrift::settle(wreck.as_ref(), &finds)?;
+        let mended = inodes::note_mended(wreck.as_ref(), &finds)?;
         let summary = summary::of(&finds)?;
         progress.finish();
-        Ok(Self { wreck, pasts, finds: Mutex::new(finds), summary, accounts })
+        Ok(Self { wreck, pasts, finds: Mutex::new(finds), summary, accounts, mended })
     }
 
     /// What was found, in numbers.
@@ -85,7 +87,8 @@ impl PiecedTree {
     #[must_use]
     pub fn damage(&self) -> Vec<String> {
         let accounts = self.accounts.iter().map(|reason| format!("free space: {reason}"));
-        self.wreck.damage().iter().map(ToString::to_string).chain(accounts).collect()
+        let mended = self.mended.iter().map(|what| format!("a flipped bit was put right: {what}"));
+        self.wreck.damage().iter().map(ToString::to_string).chain(accounts).chain(mended).collect()
     }
 
     /// Directories of which names are lost, and why: the first ten thousand.
