@@ -4,12 +4,17 @@
 //! that no block has, no two bits do the same. So a sum that differs as one bit would make it differ names that bit. Of blocks that
 //! hold noise, one of a hundred thousand looks like that; the caller's other checks stand after it.
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::error::{FilesystemError, Object};
 
 /// CRC-32C, reflected.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
 /// Longer pieces of metadata do not exist.
 const LONGEST_BYTES: usize = 64 << 10;
+/// Objects that are remembered.
+const MOST_NOTED: usize = 100_000;
 
 /// Where the one bit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +50,28 @@ pub(super) fn find(stored: u32, computed: u32, length: usize) -> Option<Flip> {
         }
     }
     None
+}
+
+/// What was mended, so that nobody takes it for untouched.
+#[derive(Debug, Default)]
+pub(super) struct Mended {
+    noted: Mutex<BTreeMap<u64, Object>>,
+}
+
+impl Mended {
+    /// Notes an object that lies at byte `at`.
+    pub(super) fn note(&self, object: Object, at: u64) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.len() < MOST_NOTED {
+            noted.insert(at, object);
+        }
+    }
+
+    /// What was noted.
+    pub(super) fn list(&self) -> Vec<FilesystemError> {
+        let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.iter().map(|(at, object)| FilesystemError::corrupt(*object, *at, "its checksum names one wrong bit")).collect()
+    }
 }
 
 /// What each byte does to a sum.

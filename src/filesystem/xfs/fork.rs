@@ -5,7 +5,7 @@ use super::found::{Found, Span};
 use super::geometry::Geometry;
 use super::inode_core::{FORMAT_LOCAL, FORMAT_RUNS, FORMAT_TREE, Layout};
 use super::run::{RUN_BYTES, Run};
-use super::seal::MAP_TREE;
+use super::seal::{MAP_TREE, Seal};
 use crate::base::extent::Extent;
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
@@ -60,6 +60,11 @@ impl<'a> Fork<'a> {
     /// What numbers mean there.
     pub(super) fn geometry(&self) -> &'a Geometry {
         self.disk.geometry()
+    }
+
+    /// Puts a flipped bit right in what was read from byte `at`.
+    pub(super) fn mend(&self, at: u64, seal: &Seal, bytes: &mut [u8]) {
+        self.disk.mend(self.object, at, seal, bytes);
     }
 
     /// What messages name.
@@ -207,7 +212,8 @@ impl<'a> Fork<'a> {
         let at = at.ok_or_else(|| self.corrupt(format!("its tree leads to block {block}, which cannot be")))?;
         // The tree of any fork is the map of its inode.
         let object = Object::Map(self.inode);
-        let bytes = self.disk.block(object, at)?;
+        let mut bytes = self.disk.block(object, at)?;
+        self.disk.mend(object, at, &MAP_TREE, &mut bytes);
         let fields = Fields::new(&bytes, object, at);
         self.check_node(&fields, at, level)?;
         let header = if self.geometry().crc { HEADER_BYTES_5 } else { HEADER_BYTES_4 };

@@ -49,7 +49,8 @@ pub(super) struct Layout<'a> {
 impl Core {
     /// Reads the inode that lies at byte `at`.
     pub(super) fn read(disk: &Disk, number: u64, at: u64) -> Result<Self, FilesystemError> {
-        let raw = disk.read(Object::Inode(number), at, disk.geometry().inode_bytes.into())?;
+        let mut raw = disk.read(Object::Inode(number), at, disk.geometry().inode_bytes.into())?;
+        disk.mend(Object::Inode(number), at, &INODE, &mut raw);
         Self::parse(disk.geometry(), number, at, raw)
     }
 

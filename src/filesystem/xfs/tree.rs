@@ -106,7 +106,8 @@ impl Tree {
         }
         let at = disk.geometry().in_group(root.group, root.block, 1);
         let at = at.ok_or_else(|| wrong(format!("a tree leads to its block {}, which cannot be", root.block)))?;
-        let bytes = disk.block(object, at)?;
+        let mut bytes = disk.block(object, at)?;
+        disk.mend(object, at, &GROUP_TREE, &mut bytes);
         self.check(disk, &Fields::new(&bytes, object, at), at, root)?;
         let (crc, leaf, length) = (disk.geometry().crc, root.levels == 1, bytes.len());
         let header = if crc { HEADER_BYTES_5 } else { HEADER_BYTES_4 };

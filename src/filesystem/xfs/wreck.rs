@@ -78,7 +78,7 @@ impl Xfs {
         let replayed = Self::after_replay(Arc::clone(&source), recovered);
         // A log that garbles the superblock is not applied at all.
         let xfs = replayed.or_else(|error| Self::after_replay(source, recovery::not_replayed(&error)))?;
-        Ok(Self { salvage: Some(salvage), ..xfs })
+        Ok(Self { salvage: Some(salvage), disk: xfs.disk.mending(), ..xfs })
     }
 
     /// An inode by its place, whatever the trees say.
@@ -142,6 +142,10 @@ fn lost(object: Object, reason: String) -> FilesystemError {
 impl Wreck for Xfs {
     fn damage(&self) -> &[FilesystemError] {
         self.salvage.as_ref().map_or(&[], |salvage| &salvage.damage)
+    }
+
+    fn mended(&self) -> Vec<FilesystemError> {
+        self.disk.mended()
     }
 
     fn agreeing_superblocks(&self) -> u32 {

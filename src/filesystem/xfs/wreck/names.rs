@@ -11,6 +11,7 @@ use crate::filesystem::xfs::directory::record::{Record, around};
 use crate::filesystem::xfs::directory::{INDEX_BYTES, WINDOW, block, short};
 use crate::filesystem::xfs::fork::Fork;
 use crate::filesystem::xfs::found::Found;
+use crate::filesystem::xfs::seal::DIRECTORY;
 
 /// Receives what is found; whoever breaks has seen enough.
 type Visit<'a> = dyn FnMut(FoundEntry) -> ControlFlow<()> + 'a;
@@ -82,10 +83,13 @@ fn one_block(fork: &Fork<'_>, found: &Found, number: u64, visit: &mut Visit<'_>)
     let log = fork.geometry().directory_log - fork.geometry().block_log;
     match fork.gather(&found.runs, number << log, 1 << log) {
         Ok(None) => ControlFlow::Continue(()),
-        Ok(Some((at, bytes))) => match entries(fork, number, at, &bytes, visit) {
-            Ok(flow) => flow,
-            Err(error) => visit(FoundEntry::Lost(error)),
-        },
+        Ok(Some((at, mut bytes))) => {
+            fork.mend(at, &DIRECTORY, &mut bytes);
+            match entries(fork, number, at, &bytes, visit) {
+                Ok(flow) => flow,
+                Err(error) => visit(FoundEntry::Lost(error)),
+            }
+        }
         Err(error) => visit(FoundEntry::Lost(error)),
     }
 }

@@ -21,6 +21,7 @@ use crate::filesystem::xfs::Xfs;
 use crate::filesystem::xfs::group;
 use crate::filesystem::xfs::inode_core::Core;
 use crate::filesystem::xfs::inode_tree::{CHUNK_INODES, Chunk};
+use crate::filesystem::xfs::seal::INODE;
 use crate::filesystem::xfs::tree::INODES;
 use crate::filesystem::xfs::tree::around::Part;
 
@@ -187,7 +188,9 @@ impl GroupScan<'_, '_> {
 
     fn look(&self, spot: &Spot, raw: &[u8]) -> Result<Look, FilesystemError> {
         let geometry = self.xfs.disk.geometry();
-        let core = Core::parse(geometry, spot.number, spot.extent.offset, raw.to_vec())?;
+        let mut raw = raw.to_vec();
+        self.xfs.disk.mend(Object::Inode(spot.number), spot.extent.offset, &INODE, &mut raw);
+        let core = Core::parse(geometry, spot.number, spot.extent.offset, raw)?;
         if core.is_free() {
             return Ok(Look::Free);
         }

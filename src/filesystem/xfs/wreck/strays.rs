@@ -13,6 +13,7 @@ use crate::filesystem::xfs::Xfs;
 use crate::filesystem::xfs::directory::block::{check, magics};
 use crate::filesystem::xfs::directory::record::{Record, around};
 use crate::filesystem::xfs::geometry::Geometry;
+use crate::filesystem::xfs::seal::DIRECTORY;
 
 /// Where a block of version 5 says which directory it belongs to.
 const OWNER_AT: usize = 40;
@@ -27,12 +28,21 @@ pub(super) fn show(xfs: &Xfs, within: Extent, visit: &mut dyn FnMut(StrayBlock) 
         for offset in (0..piece.length).step_by(geometry.block_bytes() as usize) {
             let from = usize::try_from(offset).unwrap_or(usize::MAX);
             let Some(bytes) = from.checked_add(directory_bytes).and_then(|end| bytes.get(from..end)) else { break };
-            if let Some(stray) = parse(geometry, piece.offset + offset, bytes) {
+            let at = piece.offset + offset;
+            if let Some(stray) = parse(geometry, at, bytes).or_else(|| mended(xfs, at, bytes)) {
                 visit(stray)?;
             }
         }
         ControlFlow::Continue(())
     });
+}
+
+/// The same with a flipped bit put right. Of what does not look like a directory block at all, nothing is expected.
+fn mended(xfs: &Xfs, at: u64, bytes: &[u8]) -> Option<StrayBlock> {
+    let (single, plain) = magics(xfs.disk.geometry());
+    let mut copy = (bytes.starts_with(single) || bytes.starts_with(plain)).then(|| bytes.to_vec())?;
+    xfs.disk.mend(Object::Directory(0), at, &DIRECTORY, &mut copy);
+    parse(xfs.disk.geometry(), at, &copy)
 }
 
 /// The directory block at byte `at`, if there is one.
