@@ -7,10 +7,14 @@ use std::sync::Arc;
 use super::patched::Patched;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::ReadAt;
-use crate::filesystem::{self, Entry, FileKind, Filesystem, Inode, InodeNumber, Source};
+use crate::filesystem::{
+    self, Entry, FileKind, Filesystem, FoundEntry, Inode, InodeNumber, Scanned, Source, StrayBlock, Wreck, is_plain_name,
+};
 
 /// Inodes that a walk visits, and names that it takes from one directory: a damaged one can name everything a million times.
 const MAX_INODES: usize = 80;
+/// Inodes of a scan that are looked at.
+const MAX_FOUND: usize = 256;
 const MAX_NAMES: usize = 400;
 /// How much of a file is mapped and read at once.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -56,6 +60,23 @@ pub fn exercise(volume: &Arc<Patched>) -> Seen {
         walk.seen.opened = true;
         walk.whole(&*opened);
         walk.tree(&*opened);
+    }
+    let limit = READS_OF_ALL * volume.size() + 16 * READS_BYTES;
+    assert!(volume.read_bytes() <= limit, "{} bytes were read of a volume of {}", volume.read_bytes(), volume.size());
+    walk.seen
+}
+
+/// Asks what is left of a filesystem everything.
+///
+/// # Panics
+/// When an answer breaks a promise.
+pub fn exercise_wreck(volume: &Arc<Patched>) -> Seen {
+    let mut walk = Walk { volume, seen: Seen::default() };
+    let opened = walk.ask("salvage", |volume| filesystem::salvage(Arc::clone(volume) as Arc<dyn ReadAt>));
+    if let Some(opened) = opened {
+        walk.seen.opened = true;
+        walk.whole(&*opened);
+        walk.wreck(&*opened);
     }
     let limit = READS_OF_ALL * volume.size() + 16 * READS_BYTES;
     assert!(volume.read_bytes() <= limit, "{} bytes were read of a volume of {}", volume.read_bytes(), volume.size());
@@ -130,6 +151,80 @@ impl Walk<'_> {
             self.attributes(opened, &inode);
             self.link(opened, &inode);
         }
+    }
+
+    fn wreck(&mut self, opened: &dyn Wreck) {
+        let _said = (opened.damage().len(), opened.agreeing_superblocks());
+        let (inodes, lost) = self.scan(opened, 0);
+        let half = inodes.get(inodes.len() / 2).map_or(1, |inode| inode.number.0);
+        let (again, _) = self.scan(opened, half);
+        assert_eq!(again.first().map(|inode| inode.number), inodes.get(inodes.len() / 2).map(|inode| inode.number));
+        for inode in inodes.iter().take(MAX_FOUND) {
+            self.seen.inodes += 1;
+            self.found(opened, inode);
+            self.content(opened, inode);
+            self.attributes(opened, inode);
+            self.link(opened, inode);
+        }
+        for number in lost.into_iter().take(MAX_INODES) {
+            let _older = self.ask("older", |_| Ok::<_, ()>(opened.older(InodeNumber(number)))).flatten();
+        }
+        self.strays(opened);
+    }
+
+    /// Scans from a number on: inodes, and one number of each stretch that is lost.
+    fn scan(&mut self, opened: &dyn Wreck, from: u64) -> (Vec<Inode>, Vec<u64>) {
+        let (mut inodes, mut lost, mut next) = (Vec::new(), Vec::new(), from);
+        let _complete = self.ask("scan", |_| {
+            opened.scan(from, &mut |scanned| {
+                let numbers = match scanned {
+                    Scanned::Inode(found) => {
+                        let number = found.inode.number.0;
+                        inodes.push(found.inode);
+                        number..number + 1
+                    }
+                    Scanned::Lost { inodes, .. } => {
+                        lost.push(inodes.start);
+                        inodes
+                    }
+                };
+                assert!(numbers.start >= next && numbers.end > numbers.start, "{numbers:?} after {next}");
+                next = numbers.end;
+                ControlFlow::Continue(())
+            })
+        });
+        (inodes, lost)
+    }
+
+    fn found(&mut self, opened: &dyn Wreck, directory: &Inode) {
+        let mut names = Vec::new();
+        let _all = self.ask("names", |_| {
+            opened.names(directory, &mut |entry| {
+                if let FoundEntry::Name(found) = entry {
+                    names.push(found.name);
+                }
+                if names.len() < MAX_NAMES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            Ok::<_, ()>(())
+        });
+        assert!(names.is_empty() || directory.is_directory(), "{:?} has names", directory.kind);
+        assert!(names.iter().all(|name| is_plain_name(name)), "a name that cannot be");
+        self.seen.names += names.len();
+        let _key = opened.directory_key(directory);
+    }
+
+    fn strays(&mut self, opened: &dyn Wreck) {
+        let (mut next, mut names, block_bytes) = (0, 0, u64::from(opened.identity().block_bytes));
+        let _all = self.ask("strays", |volume| {
+            opened.strays(Extent::new(0, u64::MAX), &mut |stray: StrayBlock| {
+                assert!(stray.at >= next && stray.at + block_bytes <= volume.size(), "a block at {} after {next}", stray.at);
+                assert!(stray.names.iter().all(|found| is_plain_name(&found.name)), "a name that cannot be");
+                next = stray.at + block_bytes;
+                names += stray.names.len();
+                ControlFlow::Continue(())
+            })
+        });
+        self.seen.names += names;
     }
 
     fn inode(&mut self, opened: &dyn Filesystem, number: InodeNumber) -> Option<Inode> {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{fs, io};
 
-use super::exercise::{Seen, exercise, exercise_partitions};
+use super::exercise::{Seen, exercise, exercise_partitions, exercise_wreck};
 use super::patched::Patched;
 use crate::base::extent::{Extent, ExtentSet};
 use zstd::bulk::decompress;
@@ -22,10 +22,12 @@ const MAX_PATCHES: usize = 64;
 /// What a whole image is searched for: pieces that hold something.
 const PIECE_BYTES: usize = 512;
 /// The images that a whole-image target is about; `regions.txt` names the others.
-const WHOLE_IMAGES: [(&str, &[&str]); 2] = [
-    ("ext_image", &["ext4", "ext4_plain", "ext2", "ext4_dirty", "ext4_plain_dirty", "ext4_fast"]),
-    ("xfs_image", &["xfs", "xfs_4", "xfs_dirty"]),
-];
+const WHOLE_IMAGES: [(&str, &[&str]); 3] =
+    [("ext_image", EXT_IMAGES), ("ext_wreck", EXT_IMAGES), ("xfs_image", &["xfs", "xfs_4", "xfs_dirty"])];
+
+const EXT_IMAGES: &[&str] = &["ext4", "ext4_plain", "ext2", "ext4_dirty", "ext4_plain_dirty", "ext4_fast"];
+/// A target whose volumes are opened as wrecks.
+const WRECK: &str = "_wreck";
 
 /// An image, and where inputs are laid over it.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ struct Base {
 #[derive(Debug)]
 pub struct FuzzTarget {
     bases: Vec<Base>,
-    is_disk: bool,
+    ask: fn(&Arc<Patched>) -> Seen,
 }
 
 impl FuzzTarget {
@@ -55,7 +57,12 @@ impl FuzzTarget {
         if bases.is_empty() {
             return Err(io::Error::other(format!("regions.txt knows no target {name}")));
         }
-        Ok(Self { bases, is_disk: name == "partition_table" })
+        let ask = match name {
+            "partition_table" => exercise_partitions,
+            name if name.ends_with(WRECK) => exercise_wreck,
+            _ => exercise,
+        };
+        Ok(Self { bases, ask })
     }
 
     /// How many base images there are.
@@ -69,8 +76,7 @@ impl FuzzTarget {
     /// # Panics
     /// When an answer breaks a promise of the room.
     pub fn run(&self, input: &[u8]) -> Seen {
-        let volume = Arc::new(self.volume(input));
-        if self.is_disk { exercise_partitions(&volume) } else { exercise(&volume) }
+        (self.ask)(&Arc::new(self.volume(input)))
     }
 
     /// The volume that `input` makes.
