@@ -97,6 +97,9 @@ fn the_base_images_hold_what_their_targets_are_about() {
     check("ext_image", 3, replayed);
     check("ext_image", 4, replayed);
     check("ext_image", 5, Seen { names: 170, ..files });
+    check("ext_wreck", 0, extents);
+    check("ext_wreck", 2, files);
+    check("ext_wreck", 4, replayed);
     check("xfs_image", 0, extents);
     check("xfs_image", 1, Seen { attributes: 0, segments: 4, names: 120, ..files });
     check("xfs_image", 2, replayed);

@@ -101,6 +101,7 @@ impl Ext {
             Record::new(number, &bytes, place.offset)?.verify_extra()?;
             return Ok(bytes);
         }
+        self.volume.mend_inode(number, place.offset, &mut bytes);
         let record = Record::new(number, &bytes, place.offset)?;
         if record.is_blank() || self.is_never_used(number)? {
             return Err(not_in_use(number));

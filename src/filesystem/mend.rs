@@ -52,6 +52,19 @@ pub(super) fn find(stored: u32, computed: u32, length: usize) -> Option<Flip> {
     None
 }
 
+impl Flip {
+    /// Turns it back in `bytes`, of which the sum of four bytes, little-endian, stands at `sum_at` and should be `right`.
+    pub(super) fn turn_back(self, bytes: &mut [u8], sum_at: usize, right: u32) {
+        match self {
+            Self::InSum => {
+                let sum = bytes.get_mut(sum_at..sum_at.saturating_add(4)).unwrap_or_default();
+                sum.iter_mut().zip(right.to_le_bytes()).for_each(|(byte, right)| *byte = right);
+            }
+            Self::At { byte, mask } => bytes.get_mut(byte).into_iter().for_each(|byte| *byte ^= mask),
+        }
+    }
+}
+
 /// What was mended, so that nobody takes it for untouched.
 #[derive(Debug, Default)]
 pub(super) struct Mended {

@@ -22,9 +22,12 @@ const MAX_BASE_BYTES: usize = 32 << 20;
 const MAX_PATCHES: usize = 64;
 /// What a whole image is searched for: pieces that hold something.
 const PIECE_BYTES: usize = 512;
+/// Images of ext2, ext3 and ext4.
+const EXT_IMAGES: &[&str] = &["ext4", "ext4_plain", "ext2", "ext4_dirty", "ext4_plain_dirty", "ext4_fast"];
 /// The images that a whole-image target is about; `regions.txt` names the others.
 const WHOLE_IMAGES: &[(&str, &[&str])] = &[
-    ("ext_image", &["ext4", "ext4_plain", "ext2", "ext4_dirty", "ext4_plain_dirty", "ext4_fast"]),
+    ("ext_image", EXT_IMAGES),
+    ("ext_wreck", EXT_IMAGES),
     ("xfs_image", &["xfs", "xfs_4", "xfs_dirty"]),
     ("xfs_wreck", &["xfs", "xfs_4", "xfs_dirty"]),
 ];

@@ -16,6 +16,8 @@ const EXTENT_MAGIC: u64 = 0xF30A;
 /// An intact volume.
 #[derive(Debug)]
 pub(crate) struct Intact {
+    /// Every superblock and every copy of one, with the descriptors behind it.
+    pub(crate) copies: Vec<Extent>,
     pub(crate) ext: Ext,
     pub(crate) anatomy: Anatomy,
     /// The names in each directory block: where the block lies, of which directory it is, and what it names.
@@ -112,7 +114,8 @@ impl Intact {
         (anatomy.descriptors, anatomy.accounts, anatomy.journal) = (descriptors, accounts, journal);
         let blocks = blocks(&ext, &anatomy, &reader);
         let names = names(&ext, &anatomy);
-        Self { ext, anatomy, blocks, names }
+        let copies = copies(&reader);
+        Self { copies, ext, anatomy, blocks, names }
     }
 }
 
@@ -141,6 +144,25 @@ fn groups(reader: &Reader) -> (Vec<Extent>, Vec<Extent>, Vec<Extent>) {
     }
     assert!(per_table > 8);
     (descriptors, accounts, journal(reader, table + 7 * field(88, 2)))
+}
+
+/// Every superblock, with the descriptors that follow it or stand where it would.
+fn copies(reader: &Reader) -> Vec<Extent> {
+    let field = |at: u64, length| reader.number(1024 + at, length);
+    let (blocks, first, per_group) = (field(4, 4), field(20, 4), field(32, 4));
+    let bytes = if field(96, 4) & 0x80 == 0 { 32 } else { field(254, 2) };
+    let groups = (blocks - first).div_ceil(per_group);
+    let length = (1 + (groups * bytes).div_ceil(reader.block_bytes)) * reader.block_bytes;
+    let mut copies = vec![Extent::new(1024, length.max(2048))];
+    for at in (1..groups).map(|group| (first + group * per_group) * reader.block_bytes) {
+        let has_superblock = reader.number(at + 56, 2) == 0xEF53;
+        if has_superblock {
+            copies.push(Extent::new(at, length));
+        } else if field(96, 4) & 0x10 != 0 {
+            copies.push(Extent::new(at, reader.block_bytes));
+        }
+    }
+    copies
 }
 
 fn journal(reader: &Reader, inode: u64) -> Vec<Extent> {

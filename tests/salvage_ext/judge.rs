@@ -162,7 +162,7 @@ fn name_complaints(intact: &Intact, damage: &Damage, salvaged: &Salvaged) -> Vec
                 }
             };
             // Blocks that end before their directory does may lie behind an index that is lost.
-            let unreachable = own.is_some() && strayed && !intact_map_is_spared(intact, damage, number);
+            let unreachable = own.is_some() && (strayed || name == b"..") && !intact_map_is_spared(intact, damage, number);
             if !found && !unreachable {
                 complaints.push(format!(
                     "directory {number}: the name {:?} is missed (own {}, {named:?}, stray {})",

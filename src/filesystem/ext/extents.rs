@@ -108,10 +108,11 @@ impl Walk<'_> {
             return (self.on_loss)(covers, parent.corrupt(format!("entry {entry} points outside the volume, to block {block}")));
         }
         let object = parent.object();
-        let bytes = match self.volume.block(object, block) {
+        let mut bytes = match self.volume.block(object, block) {
             Ok(bytes) => bytes,
             Err(error) => return (self.on_loss)(covers, error),
         };
+        self.volume.mend_extents(object, self.volume.place_of(block), self.seed, &mut bytes);
         let node = Fields::new(&bytes, object, self.volume.place_of(block));
         match self.verify(&node) {
             Ok(()) => self.node(&node, depth, covers),

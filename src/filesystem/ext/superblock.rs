@@ -56,7 +56,7 @@ pub(super) struct Superblock {
     pub(super) journal_backup: Option<[u8; 68]>,
     /// Inodes of other systems carry no checksum.
     pub(super) made_by_linux: bool,
-    state: u16,
+    pub(super) state: u16,
     /// Where metadata checksums begin.
     pub(super) seed: u32,
 }
@@ -130,7 +130,7 @@ impl Superblock {
     }
 
     /// The sums that everything else relies on.
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let bits = u64::from(self.block_bytes) * 8;
         let group = u64::from(self.blocks_per_group);
         let clusters = group / u64::from(self.cluster_blocks);

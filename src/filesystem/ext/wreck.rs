@@ -12,10 +12,14 @@ mod bitmap;
 mod copies;
 mod descriptors;
 mod entries;
+mod inference;
+mod layout;
 mod lookout;
+mod mend;
 mod names;
 mod older;
 mod plausible;
+mod probe;
 mod scan;
 mod stray;
 mod superblocks;
@@ -71,6 +75,10 @@ impl Ext {
 impl Wreck for Ext {
     fn damage(&self) -> &[FilesystemError] {
         &self.remains.damage
+    }
+
+    fn mended(&self) -> Vec<FilesystemError> {
+        self.volume.merge.as_ref().map(|merge| merge.mended.list()).unwrap_or_default()
     }
 
     fn agreeing_superblocks(&self) -> u32 {

@@ -3,7 +3,7 @@
 use super::geometry::Geometry;
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::{Fields, sums_agree};
-use crate::filesystem::mend::{self, Flip};
+use crate::filesystem::mend;
 
 /// Places in metadata are counted in these, whatever the sector is.
 const PLACE_UNIT_BYTES: u64 = 512;
@@ -64,15 +64,7 @@ impl Seal {
         let fields = Fields::new(bytes, Object::Superblock, 0);
         let Ok((stored, computed)) = sums(&fields, self.checksum) else { return false };
         let flip = if stored == computed { None } else { mend::find(stored, computed, bytes.len()) };
-        match flip {
-            None => return false,
-            Some(Flip::InSum) => {
-                let sum = bytes.get_mut(self.checksum..self.checksum + 4).unwrap_or_default();
-                sum.iter_mut().zip(computed.to_le_bytes()).for_each(|(byte, right)| *byte = right);
-            }
-            Some(Flip::At { byte, mask }) => bytes.get_mut(byte).into_iter().for_each(|byte| *byte ^= mask),
-        }
-        true
+        flip.inspect(|flip| flip.turn_back(bytes, self.checksum, computed)).is_some()
     }
 
     fn check_place(&self, fields: &Fields<'_>, at: u64) -> Result<(), FilesystemError> {

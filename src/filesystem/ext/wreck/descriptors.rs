@@ -1,20 +1,20 @@
 //! Descriptors put together one by one: from the first table, from its copies in other groups, or from the layout of the volume.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::super::groups::Descriptor;
-use super::super::record::Record;
 use super::super::superblock::Superblock;
 use super::super::volume::Volume;
 use super::copies::keepers;
-use super::make_sense;
+use super::layout::by_layout;
+use super::probe::{Likelihood, probe};
 use crate::filesystem::error::{FilesystemError, Object};
+use crate::filesystem::mend::Mended;
 
 /// Descriptors that are remembered: 64 KiB of them, and asking anew costs little.
 const MOST_REMEMBERED: usize = 1024;
-/// Blocks of a table that are looked at to see whether inodes lie there.
-const PROBED_BLOCKS: u64 = 4;
 /// Groups that are looked at, and runs of them that are told, when a volume is opened.
 const MOST_SURVEYED: u64 = 1 << 16;
 const MOST_TOLD: usize = 16;
@@ -44,12 +44,14 @@ pub(in super::super) struct Merge {
     /// Groups that keep a copy of all descriptors.
     keepers: Vec<u64>,
     decided: Mutex<HashMap<u32, Decided>>,
+    /// Flipped bits that were put right on the way.
+    pub(in super::super) mended: Mended,
 }
 
 impl Merge {
     /// For the volume that a superblock describes.
     pub(in super::super) fn new(superblock: &Superblock) -> Self {
-        Self { keepers: keepers(superblock), decided: Mutex::default() }
+        Self { keepers: keepers(superblock), decided: Mutex::default(), mended: Mended::default() }
     }
 
     /// The descriptor of a group.
@@ -86,10 +88,9 @@ impl Merge {
             Err(error) => error,
         };
         let copy = self.copies(volume, group).next();
-        let layout = || by_layout(volume, group).find(|found| inodes_lie_at(volume, group, found.inode_table) != Some(false));
         match copy {
             Some(descriptor) => Ok(Decided { descriptor, origin: Origin::Copy }),
-            None => layout().map(|descriptor| Decided { descriptor, origin: Origin::Layout }).ok_or(error),
+            None => likeliest_layout(volume, group).map(|descriptor| Decided { descriptor, origin: Origin::Layout }).ok_or(error),
         }
     }
 
@@ -97,23 +98,25 @@ impl Merge {
     fn by_agreement(&self, volume: &Volume, group: u32) -> Result<Decided, FilesystemError> {
         let at = volume.superblock.descriptor_place(u64::from(group));
         let first = volume.descriptor_at(group, at).and_then(|found| is_in_its_group(volume, group, at, found));
-        let mut found: Vec<Decided> = Vec::new();
         let copies = self.copies(volume, group).map(|descriptor| Decided { descriptor, origin: Origin::Copy });
-        let layout = by_layout(volume, group).map(|descriptor| Decided { descriptor, origin: Origin::Layout });
-        found.extend(first.as_ref().ok().map(|descriptor| Decided { descriptor: *descriptor, origin: Origin::First }));
-        found.extend(copies.chain(layout));
-        let votes = |one: &Decided| found.iter().filter(|other| places(&one.descriptor) == places(&other.descriptor)).count();
-        if let Some(all) = found.first().filter(|one| votes(one) == found.len()) {
+        let mut found: Vec<Decided> =
+            first.as_ref().ok().map(|descriptor| Decided { descriptor: *descriptor, origin: Origin::First }).into_iter().collect();
+        found.extend(copies);
+        let are_unanimous = found.windows(2).all(|pair| places(&pair[0].descriptor) == places(&pair[1].descriptor));
+        if let Some(all) = found.first().filter(|_| found.len() > 1 && are_unanimous) {
             return Ok(*all);
         }
-        let likely =
-            |one: &Decided| inodes_lie_at(volume, group, one.descriptor.inode_table).map_or(1, |yes| if yes { 2 } else { 0 });
+        found.extend(by_layout(&volume.superblock, group).map(|descriptor| Decided { descriptor, origin: Origin::Layout }));
+        let votes = |one: &Decided| found.iter().filter(|other| places(&one.descriptor) == places(&other.descriptor)).count();
+        let likely = |one: &Decided| probe(volume, group, one.descriptor.inode_table);
+        // A table that was overwritten proves nothing, and then it counts how many point there.
+        let weight = |one: &&Decided| (likely(one) == Likelihood::Proven, votes(one), likely(one));
         // Of equals the last one is taken, and that must be the first table.
-        let best = found.iter().rev().max_by_key(|one| (likely(one), votes(one)));
-        match (best, first) {
-            (Some(best), _) if likely(best) > 0 => Ok(*best),
-            (_, Err(error)) => Err(error),
-            (_, Ok(descriptor)) => Ok(Decided { descriptor, origin: Origin::First }),
+        let best = found.iter().rev().max_by_key(weight);
+        let contradiction = || FilesystemError::corrupt(Object::Group(group), at, "its descriptors contradict each other");
+        match best.filter(|one| one.origin != Origin::Layout || likely(one) > Likelihood::No) {
+            Some(best) => Ok(*best),
+            None => Err(first.err().unwrap_or_else(contradiction)),
         }
     }
 
@@ -133,6 +136,14 @@ impl Merge {
     }
 }
 
+/// The layout where inodes lie, or else one where nothing does.
+fn likeliest_layout(volume: &Volume, group: u32) -> Option<Descriptor> {
+    let probed = by_layout(&volume.superblock, group).map(|found| (probe(volume, group, found.inode_table), found));
+    let mut likely: Vec<_> = probed.filter(|(likelihood, _)| *likelihood > Likelihood::No).collect();
+    likely.sort_by_key(|(likelihood, _)| Reverse(*likelihood));
+    likely.first().map(|(_, found)| *found)
+}
+
 fn places(descriptor: &Descriptor) -> [u64; 3] {
     [descriptor.block_bitmap, descriptor.inode_bitmap, descriptor.inode_table]
 }
@@ -147,59 +158,6 @@ fn is_in_its_group(volume: &Volume, group: u32, at: u64, found: Descriptor) -> R
         true => Ok(found),
         false => Err(FilesystemError::corrupt(Object::Group(group), at, "its descriptor points to other groups")),
     }
-}
-
-/// Where mkfs puts bitmaps and tables: side by side behind the descriptors, for all groups of a flexible group together.
-fn by_layout(volume: &Volume, group: u32) -> impl Iterator<Item = Descriptor> + '_ {
-    let superblock = &volume.superblock;
-    let together = 1_u64.checked_shl(u32::from(superblock.log_flex_groups)).unwrap_or(1).max(1);
-    let leader = u64::from(group) / together * together;
-    let (index, start) = (u64::from(group) - leader, superblock.first_block_of(leader));
-    let first = start.saturating_add(superblock.leading_metadata_blocks(leader));
-    let table = move |room: u64| first.saturating_add(2 * room).saturating_add(index * superblock.inode_table_blocks());
-    // A last flexible group that is shorter may have less room.
-    let rooms = [together, superblock.group_count().saturating_sub(leader).clamp(1, together)];
-    let layout = move |room: u64| Descriptor {
-        block_bitmap: first.saturating_add(index),
-        inode_bitmap: first.saturating_add(room).saturating_add(index),
-        inode_table: table(room),
-        ..Descriptor::default()
-    };
-    rooms.into_iter().map(layout).filter(|found| found.outside(superblock).is_none())
-}
-
-/// Whether inodes of this group lie where its table is said to be; nothing when nothing lies there.
-fn inodes_lie_at(volume: &Volume, group: u32, table: u64) -> Option<bool> {
-    let (mut right, mut wrong) = (0_u64, 0_u64);
-    let superblock = &volume.superblock;
-    let per_block = superblock.block_bytes / u32::from(superblock.inode_bytes);
-    let first = group.checked_mul(superblock.inodes_per_group)?.checked_add(1)?;
-    for block in 0..PROBED_BLOCKS.min(superblock.inode_table_blocks()) {
-        let Ok(bytes) = volume.block(Object::Group(group), table.saturating_add(block)) else { continue };
-        let numbers = (first.saturating_add(block as u32 * per_block)..).zip(bytes.chunks(usize::from(superblock.inode_bytes)));
-        for (number, bytes) in numbers {
-            match is_inode(volume, number, bytes) {
-                Some(true) => right += 1,
-                Some(false) => wrong += 1,
-                None => {}
-            }
-        }
-    }
-    // Blocks that were overwritten do not speak against the table that they lie in.
-    if right > 0 { Some(true) } else { (wrong > 0).then_some(false) }
-}
-
-/// Whether these bytes can be this inode; nothing when they are blank.
-fn is_inode(volume: &Volume, number: u32, bytes: &[u8]) -> Option<bool> {
-    let record = Record::new(number, bytes, 0).ok()?;
-    if record.is_blank() {
-        return None;
-    }
-    let sound = record.verify(&volume.superblock).is_ok();
-    let likely = volume.superblock.has_inode_checksums()
-        || record.links().is_ok_and(|links| links == 0)
-        || make_sense(&record, volume).is_ok();
-    Some(sound && likely)
 }
 
 impl Volume {

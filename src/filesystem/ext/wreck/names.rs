@@ -127,7 +127,8 @@ impl Ext {
     ) -> Result<Entries, FilesystemError> {
         let superblock = &self.volume.superblock;
         let object = Object::Directory(directory.number.0);
-        let bytes = self.volume.block(object, physical)?;
+        let mut bytes = self.volume.block(object, physical)?;
+        self.volume.mend_names(object, self.volume.place_of(physical), record.seed(superblock)?, &mut bytes);
         let block = Fields::new(&bytes, object, self.volume.place_of(physical));
         if superblock.has_metadata_checksums() {
             verify(&block, record.seed(superblock)?, record.is_indexed(superblock)?, logical == 0)?;

@@ -175,7 +175,11 @@ impl Ext {
         let superblock = &self.volume.superblock;
         let Some(short) = u32::try_from(number).ok().filter(|number| !superblock.is_hidden(*number)) else { return Ok(None) };
         let fresh = self.fast.inode(number).map(|_| self.raw_inode(short)).transpose()?;
-        let record = Record::new(short, fresh.as_deref().unwrap_or(bytes), at)?;
+        let mut bytes = fresh.clone().unwrap_or_else(|| bytes.to_vec());
+        if fresh.is_none() && bytes.iter().any(|byte| *byte != 0) {
+            self.volume.mend_inode(short, at, &mut bytes);
+        }
+        let record = Record::new(short, &bytes, at)?;
         if record.is_blank() {
             return if in_use == Some(true) { Err(record.fields.corrupt("it is blank, but counted as used")) } else { Ok(None) };
         }

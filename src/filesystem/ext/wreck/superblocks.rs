@@ -6,7 +6,7 @@ use super::super::recovery::Need;
 use super::super::superblock::{PLACE, Superblock};
 use super::copies::{are_of_one_volume, is_in_its_place, keepers, place};
 use super::lookout::{Sighting, look_out};
-use super::{is_stop, witnesses};
+use super::{inference, is_stop};
 use crate::base::io::ReadAt;
 use crate::filesystem::error::{FilesystemError, Object};
 
@@ -49,11 +49,11 @@ pub(super) fn find(source: &Arc<dyn ReadAt>) -> Result<Found, FilesystemError> {
         let agreeing = agreeing(&**source, &superblock);
         return Ok(in_place_of(&error, Copy { superblock, at }, agreeing));
     }
-    let proven = elsewhere.into_iter().find(|(superblock, _)| witnesses::speak_for(superblock, source));
+    let proven = elsewhere.into_iter().find(|(superblock, _)| inference::is_borne_out(superblock, source));
     if let Some((superblock, at)) = proven {
         return Ok(in_place_of(&error, Copy { superblock, at }, 0));
     }
-    match witnesses::infer(source)? {
+    match inference::infer(source)? {
         Some(superblock) => Ok(Found {
             superblock,
             need: Need::Unknown,
