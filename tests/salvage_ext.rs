@@ -6,7 +6,7 @@
     reason = "helpers of tests may fail loudly; tests are read by their names"
 )]
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ fn verdict(intact: &Intact, damage: &Damage, image: &Path) -> Vec<String> {
 }
 
 /// Does all of this to a volume and says what is wrong with what is found.
-fn complaints(image: &Path, classes: &[Class], seeds: std::ops::Range<u64>) -> Vec<String> {
+fn complaints(image: &Path, classes: &[Class], seeds: Range<u64>) -> Vec<String> {
     let intact = Intact::learn(image);
     let mut complaints = Vec::new();
     for class in classes {

@@ -212,7 +212,7 @@ impl Filesystem for Ext {
 
     fn map(&self, file: &Inode, range: Extent) -> Result<Vec<Segment>, FilesystemError> {
         match self.segments(file, range) {
-            Err(error) if self.volume.is_wreck() => Ok(wreck::all_lost(file, range, &error)),
+            Err(error) if self.volume.is_wreck() && !wreck::is_stop(&error) => Ok(wreck::all_lost(file, range, &error)),
             segments => segments,
         }
     }

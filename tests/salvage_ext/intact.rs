@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use icecore::base::extent::Extent;
 use icecore::base::io::ReadAt;
-use icecore::filesystem::{Ext, Filesystem, Inode, Source};
+use icecore::filesystem::{Ext, FileKind, Filesystem, Inode, Source};
 use icecore::testkit::damage::Anatomy;
 use icecore::testkit::image::FileSource;
 
@@ -54,7 +54,7 @@ impl Reader {
     fn nodes(&self, inode: &Inode, place: Extent) -> Vec<Extent> {
         let mut nodes = Vec::new();
         let flags = self.number(place.offset + 32, 4);
-        let mapped = inode.kind == icecore::filesystem::FileKind::Regular || inode.is_directory();
+        let mapped = inode.kind == FileKind::Regular || inode.is_directory();
         if flags & 0x8_0000 != 0 {
             self.tree(place.offset + 40, &mut nodes);
         } else if mapped && flags & 0x1000_0000 == 0 {

@@ -1,7 +1,7 @@
 //! What must be said of a wreck: everything that survived is found as it was, and nothing is made up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use icecore::base::extent::Extent;
 use icecore::filesystem::{
@@ -14,7 +14,7 @@ use crate::intact::Intact;
 /// Everything that a wreck shows.
 struct Salvaged {
     inodes: BTreeMap<u64, (Inode, Proof)>,
-    lost: Vec<std::ops::Range<u64>>,
+    lost: Vec<Range<u64>>,
     names: BTreeMap<u64, BTreeMap<Vec<u8>, u64>>,
     parents: BTreeMap<u64, u64>,
     strays: BTreeMap<u64, StrayBlock>,

@@ -7,6 +7,7 @@ use super::losses::Losses;
 use super::record::{BODY, Record};
 use super::runs::{OnLoss, Run, punch, replace};
 use super::segments::without_gaps;
+use super::wreck::is_stop;
 use super::{Ext, extents, flags, pointers};
 use crate::base::extent::Extent;
 use crate::filesystem::error::{FilesystemError, Object};
@@ -53,7 +54,7 @@ impl Ext {
         let mut losses = Losses::default();
         let mut runs = self.runs_on_disk(record, wanted, &mut |blocks, error| {
             losses.add(blocks.start.max(wanted.start)..blocks.end.min(wanted.end), &error);
-            Ok(())
+            if is_stop(&error) { Err(error) } else { Ok(()) }
         })?;
         for range in self.fast.ranges(u64::from(record.number)) {
             let blocks = range.blocks();

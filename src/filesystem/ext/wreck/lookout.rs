@@ -17,13 +17,12 @@ const STEP: usize = 1024;
 /// Superblocks that stand where they do not belong: those that a journal holds, and those of images in files.
 const MOST_ELSEWHERE: usize = 16;
 
+/// Is shown a piece, or why it cannot be read.
+pub(super) type OnPiece<'a> = &'a mut dyn FnMut(Extent, Result<&[u8], IoError>) -> ControlFlow<()>;
+
 /// Shows `within` piece by piece, ascending: a piece begins at `within` or at a multiple of [`PIECE_BYTES`], unless something before
 /// it could not be read; what cannot be read is shown as an error.
-pub(super) fn pieces(
-    source: &dyn ReadAt,
-    within: Extent,
-    visit: &mut dyn FnMut(Extent, Result<&[u8], IoError>) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, IoError> {
+pub(super) fn pieces(source: &dyn ReadAt, within: Extent, visit: OnPiece<'_>) -> Result<ControlFlow<()>, IoError> {
     let mut buffer = vec![0; usize::try_from(PIECE_BYTES.min(within.length)).unwrap_or(0)];
     for piece in within.cut(PIECE_BYTES) {
         if read(source, piece, &mut buffer, visit)?.is_break() {
@@ -34,12 +33,7 @@ pub(super) fn pieces(
 }
 
 /// Reads a piece at once, or else in short parts.
-fn read(
-    source: &dyn ReadAt,
-    piece: Extent,
-    buffer: &mut [u8],
-    visit: &mut dyn FnMut(Extent, Result<&[u8], IoError>) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, IoError> {
+fn read(source: &dyn ReadAt, piece: Extent, buffer: &mut [u8], visit: OnPiece<'_>) -> Result<ControlFlow<()>, IoError> {
     let out = buffer.get_mut(..usize::try_from(piece.length).unwrap_or(usize::MAX)).unwrap_or_default();
     match source.read_at(piece.offset, out) {
         Ok(()) => return Ok(visit(piece, Ok(out))),
