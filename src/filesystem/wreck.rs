@@ -147,8 +147,9 @@ pub fn salvage(source: Arc<dyn ReadAt>) -> Result<Box<dyn Wreck>, FilesystemErro
         (_, Ok(ext)) => Ok(ext),
         (Ok(xfs), Err(_)) => Ok(xfs),
         (Err(_), Err(error)) => match super::detect::open(source) {
-            Err(usual @ FilesystemError::Unrecognised { .. }) => Err(usual),
-            _ => Err(error),
+            // What the usual reader says names the feature or the reason.
+            Err(usual) => Err(usual),
+            Ok(_) => Err(error),
         },
     }
 }
