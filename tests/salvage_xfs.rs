@@ -1,45 +1,33 @@
 //! Damaged XFS: whatever was not hit is found, with its names, and nothing is found that was not there.
 #![allow(missing_docs, clippy::unwrap_used, reason = "helpers of tests may fail loudly; tests are read by their names")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
 use icecore::base::extent::Extent;
 use icecore::base::io::ReadAt;
-use icecore::filesystem::{
-    Entry, FileKind, Filesystem, FoundEntry, FoundInode, Inode, InodeNumber, Scanned, Source, View, Wreck, Xfs, map_stretches,
-    salvage,
-};
+use icecore::filesystem::{Entry, FileKind, Filesystem, Inode, InodeNumber, Source, View, Xfs, salvage};
 use icecore::testkit;
 use icecore::testkit::contents::random_bytes;
-use icecore::testkit::damage::{Anatomy, Body, Class, Damage};
+use icecore::testkit::damage::{Body, Class, Damage};
 use icecore::testkit::image::{Image, run};
 use icecore::testkit::tree::populate;
-use parts::{Cut, anatomy, by_number};
-use tempfile::TempDir;
+use intact::{Intact, VERSION_4, VERSION_5, version_4, version_5};
+use judge::{check, layout, scanned};
+use parts::{Cut, by_number};
 
+#[path = "salvage_xfs/intact.rs"]
+mod intact;
+#[path = "salvage_xfs/judge.rs"]
+mod judge;
 #[path = "salvage_xfs/parts.rs"]
 mod parts;
 #[path = "filesystem_xfs/prototype.rs"]
 mod prototype;
 
-const VERSION_5: &[(u64, &[&str])] = &[
-    (320, &[]),
-    (320, &["-b", "size=1024"]),
-    (1280, &["-d", "agcount=16"]),
-    (320, &["-m", "rmapbt=1,reflink=1", "-i", "nrext64=1"]),
-    (320, &["-n", "size=16384", "-i", "size=1024"]),
-    (320, &["-s", "size=4096"]),
-];
-const VERSION_4: &[&[&str]] =
-    &[&["-m", "crc=0"], &["-m", "crc=0", "-n", "ftype=0"], &["-m", "crc=0", "-i", "size=256", "-b", "size=1024"]];
-/// Stands for a directory that is not known.
-const NOBODY: InodeNumber = InodeNumber(u64::MAX);
 /// Damage of which nothing whole may be lost.
 const CLASSES: &[Class] = &[
     Class::Nothing,
@@ -57,220 +45,6 @@ const CLASSES: &[Class] = &[
     Class::Descriptors,
     Class::SuperblockDescriptorsRoot,
 ];
-
-/// An intact volume, and where everything lies in it.
-struct Intact {
-    what: String,
-    source: Arc<dyn ReadAt>,
-    xfs: Xfs,
-    cut: Cut,
-    anatomy: Anatomy,
-    /// Inodes that were there once.
-    gone: BTreeSet<InodeNumber>,
-    _image: Image,
-}
-
-impl Intact {
-    fn of(image: Image, what: String) -> Self {
-        let source: Arc<dyn ReadAt> = Arc::new(image.source().unwrap());
-        let xfs = Xfs::open(Arc::clone(&source)).unwrap();
-        let (cut, anatomy) = (Cut::of(&*source), anatomy(&*source, &xfs));
-        Self { what, source, xfs, cut, anatomy, gone: BTreeSet::new(), _image: image }
-    }
-
-    fn wreck(&self, damage: &Damage) -> Box<dyn Wreck> {
-        salvage(Arc::new(damage.done_to(Arc::clone(&self.source)))).unwrap_or_else(|error| panic!("{}: {error}", self.what))
-    }
-}
-
-/// Files that will go again.
-fn come(mount: &Path) {
-    let folder = mount.join("gone");
-    fs::create_dir(&folder).unwrap();
-    for number in 0..1_500 {
-        fs::write(folder.join(format!("{number}")), random_bytes(number % 300, number as u64)).unwrap();
-    }
-}
-
-/// Removes them; says which inodes they had. Whole chunks of inodes become free, and on disk keep their looks.
-fn go(mount: &Path) -> BTreeSet<InodeNumber> {
-    let folder = mount.join("gone");
-    let number = |entry: fs::DirEntry| InodeNumber(entry.metadata().unwrap().ino());
-    let gone = fs::read_dir(&folder).unwrap().map(|entry| number(entry.unwrap())).collect();
-    fs::remove_dir_all(folder).unwrap();
-    gone
-}
-
-fn version_5(index: usize) -> Option<Intact> {
-    let (mebibytes, arguments) = VERSION_5[index];
-    let image = Image::make(mebibytes << 20, "mkfs.xfs", &[&["-q", "-f"], arguments].concat()).ok()?;
-    let mounted = image.mount("").ok()?;
-    come(mounted.point());
-    populate(mounted.point(), 77 + index as u64).unwrap();
-    // Only an unmount writes inodes in place: what is removed before was never there.
-    drop(mounted);
-    let mounted = image.mount("").ok()?;
-    let gone = go(mounted.point());
-    drop(mounted);
-    Some(Intact { gone, ..Intact::of(image, format!("{arguments:?}")) })
-}
-
-fn version_4(index: usize) -> Option<Intact> {
-    let folder = TempDir::new().unwrap();
-    for (name, files, bytes) in [("sizes", 40, 5_000), ("wide", 1_500, 3), ("large", 2, 3_000_000)] {
-        fs::create_dir(folder.path().join(name)).unwrap();
-        for number in 0..files {
-            let content = random_bytes(bytes * (number % 40), number as u64);
-            fs::write(folder.path().join(name).join(format!("a.file.{number:05}")), content).unwrap();
-        }
-    }
-    let deep = folder.path().join("deep/".repeat(30));
-    fs::create_dir_all(&deep).unwrap();
-    fs::write(deep.join("bottom"), b"here").unwrap();
-    for length in [1, 100, 700] {
-        symlink("t".repeat(length), folder.path().join(format!("link.{length}"))).unwrap();
-    }
-    let image = prototype::make(folder.path(), VERSION_4[index])?;
-    Some(Intact::of(image, format!("{:?}", VERSION_4[index])))
-}
-
-fn scanned(wreck: &dyn Wreck, from: u64) -> BTreeMap<InodeNumber, FoundInode> {
-    let (mut found, mut last) = (BTreeMap::new(), from);
-    wreck
-        .scan(from, &mut |scanned| {
-            let (first, end) = match &scanned {
-                Scanned::Inode(inode) => (inode.inode.number.0, inode.inode.number.0 + 1),
-                Scanned::Lost { inodes, .. } => (inodes.start, inodes.end),
-            };
-            assert!(last <= first && first < end, "{first}..{end} after {last}");
-            last = end;
-            if let Scanned::Inode(inode) = scanned {
-                found.insert(inode.inode.number, inode);
-            }
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    found
-}
-
-/// Where the bytes of a file lie.
-fn layout(filesystem: &dyn Filesystem, file: &Inode) -> Vec<(Extent, Source)> {
-    let mut layout: Vec<(Extent, Source)> = Vec::new();
-    map_stretches(filesystem, file, |_, segments| {
-        layout.extend(segments.unwrap().into_iter().map(|segment| (segment.extent, segment.source)));
-        Ok::<_, ()>(())
-    })
-    .unwrap();
-    layout
-}
-
-/// Says what is wrong with a survivor.
-fn survivor(intact: &Intact, wreck: &dyn Wreck, body: &Body, found: Option<&FoundInode>) -> Option<String> {
-    let Some(found) = found else { return Some("not found".to_owned()) };
-    let (is, was) = (&found.inode, &body.inode);
-    if found.in_use == Some(false) || is != was {
-        return Some(format!("found as {found:?}"));
-    }
-    match was.kind {
-        FileKind::Regular if layout(wreck, is) != layout(&intact.xfs, was) => Some("lies elsewhere".to_owned()),
-        FileKind::Regular if was.size < 1 << 20 => {
-            let (mut one, mut two) = (vec![0; was.size as usize], vec![0; was.size as usize]);
-            let read = (wreck.read(is, 0, &mut one).unwrap(), intact.xfs.read(was, 0, &mut two).unwrap());
-            (read.0 != read.1 || one != two).then(|| "has other bytes".to_owned())
-        }
-        FileKind::Symlink if wreck.link_target(is).ok() != intact.xfs.link_target(was).ok() => Some("leads elsewhere".to_owned()),
-        _ => None,
-    }
-}
-
-/// The names that a directory must still show: those of its blocks that were not hit, or of its inode.
-fn names_left(intact: &Intact, damage: &Damage, body: &Body) -> BTreeSet<(Vec<u8>, InodeNumber)> {
-    let mut names = BTreeSet::new();
-    if body.content.is_empty() && damage.spares(body.place) {
-        let listed = |entry: Entry| {
-            names.insert((entry.name, entry.inode));
-            ControlFlow::Continue(())
-        };
-        let mut listed = listed;
-        intact.xfs.list(&body.inode, &mut listed).unwrap();
-    }
-    for extent in &body.content {
-        intact
-            .xfs
-            .strays(*extent, &mut |stray| {
-                let block = Extent::new(stray.at, directory_bytes(intact));
-                if damage.spares(block) {
-                    names.extend(stray.names.into_iter().map(|name| (name.name, name.inode)));
-                }
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-    }
-    names
-}
-
-fn directory_bytes(intact: &Intact) -> u64 {
-    let log = parts::bytes(&*intact.source, 192, 1)[0];
-    intact.cut.block_bytes << log
-}
-
-/// Names by directory, from whichever way finds them; and the parents that were found.
-type Names = BTreeMap<InodeNumber, BTreeSet<(Vec<u8>, InodeNumber)>>;
-
-fn names_found(wreck: &dyn Wreck, found: &BTreeMap<InodeNumber, FoundInode>) -> (Names, BTreeMap<InodeNumber, InodeNumber>) {
-    let (mut names, mut parents) = (Names::new(), BTreeMap::new());
-    for directory in found.values().filter(|found| found.inode.is_directory() && found.in_use != Some(false)) {
-        let own = names.entry(directory.inode.number).or_default();
-        wreck.names(&directory.inode, &mut |entry| {
-            match entry {
-                FoundEntry::Name(name) => drop(own.insert((name.name, name.inode))),
-                FoundEntry::Parent(parent) => drop(parents.insert(directory.inode.number, parent)),
-                FoundEntry::Lost(_) => {}
-            }
-            ControlFlow::Continue(())
-        });
-    }
-    let whole = Extent::new(0, u64::MAX);
-    wreck
-        .strays(whole, &mut |stray| {
-            // Without checksums, only the first block of a directory says whose it is.
-            let directory = stray.directory.unwrap_or(NOBODY);
-            let own = names.entry(directory).or_default();
-            own.extend(stray.names.into_iter().map(|name| (name.name, name.inode)));
-            parents.extend(stray.parent.map(|parent| (directory, parent)));
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    (names, parents)
-}
-
-/// Everything that must be true of a damaged volume.
-fn check(intact: &Intact, class: &str, damage: &Damage, is_free_space_known: bool) {
-    let wreck = intact.wreck(damage);
-    let found = scanned(&*wreck, 0);
-    let known = by_number(&intact.anatomy);
-    let mut wrong = Vec::new();
-    for body in intact.anatomy.bodies.iter().filter(|body| damage.spares_body(body)) {
-        let problem = survivor(intact, &*wreck, body, found.get(&body.inode.number));
-        wrong.extend(problem.map(|problem| format!("inode {} {:?}: {problem}", body.inode.number.0, body.inode.kind)));
-    }
-    for ghost in found.values().filter(|found| !known.contains_key(&found.inode.number)) {
-        let is_shown = ghost.in_use == Some(true) || ghost.in_use.is_none() && is_free_space_known;
-        wrong.extend(is_shown.then(|| format!("inode {} never was: {:?}", ghost.inode.number.0, ghost.in_use)));
-    }
-    let (names, _) = names_found(&*wreck, &found);
-    for body in intact.anatomy.bodies.iter().filter(|body| body.inode.is_directory()) {
-        let own = names.get(&body.inode.number).cloned().unwrap_or_default();
-        let is_reached = body.nodes.iter().chain([&body.place]).all(|part| damage.spares(*part));
-        let nobodys = names.get(&NOBODY).filter(|_| !is_reached).cloned().unwrap_or_default();
-        let missing = names_left(intact, damage, body).difference(&own).filter(|name| !nobodys.contains(name)).count();
-        wrong.extend((missing > 0).then(|| format!("directory {}: {missing} names are missing", body.inode.number.0)));
-    }
-    assert_eq!(wreck.root(), intact.xfs.root(), "{} {class}", intact.what);
-    let count = wrong.len();
-    wrong.truncate(12);
-    assert!(wrong.is_empty(), "{} {class}: {count} faults, damage {:?}\n{}", intact.what, wreck.damage(), wrong.join("\n"));
-}
 
 fn every_class(intact: &Intact) {
     for (seed, class) in (0..).zip(CLASSES) {
