@@ -10,6 +10,7 @@ use rustix::fs::{XattrFlags, lsetxattr};
 use serde_json::Value;
 
 use crate::files::ext4;
+use crate::salvaged::content_of;
 use crate::world::{World, change, damage, files_below, noise};
 
 /// The documented fields of each schema, as paths: `points[].unreadable[].offset_bytes`.
@@ -170,9 +171,9 @@ fn file_outputs() -> Option<Vec<Value>> {
 
 /// What is said of a volume that ends too early, and written beside a file that lacks bytes.
 fn salvage_outputs(world: &World, image: &Image) -> Vec<Value> {
-    let cut = fs::File::options().write(true).open(image.path()).unwrap();
     let source = image.path().to_str().unwrap();
-    cut.set_len(fs::metadata(image.path()).unwrap().len() / 8).unwrap();
+    let end = content_of(image.path(), b"/renamed") + (1 << 20);
+    fs::File::options().write(true).open(image.path()).unwrap().set_len(end).unwrap();
     let json = |arguments: &[&str]| world.run(&[arguments, &["--json"]].concat()).exits(3).json();
     let outputs =
         vec![json(&["salvage", source, "--to", "salvaged"]), json(&["salvage", source, "--list"]), json(&["check-volume", source])];

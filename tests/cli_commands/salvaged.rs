@@ -40,9 +40,9 @@ struct Volume {
 
 impl Volume {
     fn new() -> Option<Self> {
-        let image = ext4(64 * MIB, family)?;
-        let bytes = fs::read(image.path()).unwrap();
-        let intact = filesystem::open(Arc::new(MemoryVolume::new(bytes))).unwrap();
+        // Two groups, so that there is a copy of the superblock.
+        let image = ext4(160 * MIB, family)?;
+        let intact = opened(image.path());
         Some(Self { image, intact })
     }
 
@@ -55,21 +55,26 @@ impl Volume {
         self.intact.inode_location(inode.number).unwrap()
     }
 
-    /// Where the bytes of a file begin.
-    fn content(&self, path: &[u8]) -> u64 {
-        let inode = resolve(self.intact.as_ref(), path, Links::Keep).unwrap();
-        match self.intact.map(&inode, Extent::new(0, 1)).unwrap()[0].source {
-            Source::Disk(at) => at,
-            ref other => panic!("{other:?}"),
-        }
-    }
-
     fn wipe(&self, extent: Extent) {
         change(self.image.path(), extent.offset, &vec![0; extent.length as usize]);
     }
 
     fn wipe_superblock(&self) {
         self.wipe(Extent::new(1024, 1024));
+    }
+}
+
+fn opened(image: &Path) -> Box<dyn Filesystem> {
+    filesystem::open(Arc::new(MemoryVolume::new(fs::read(image).unwrap()))).unwrap()
+}
+
+/// Where the bytes of a file begin in an image.
+pub fn content_of(image: &Path, path: &[u8]) -> u64 {
+    let intact = opened(image);
+    let inode = resolve(intact.as_ref(), path, Links::Keep).unwrap();
+    match intact.map(&inode, Extent::new(0, 1)).unwrap()[0].source {
+        Source::Disk(at) => at,
+        ref other => panic!("{other:?}"),
     }
 }
 
@@ -90,7 +95,8 @@ fn hits(report: &Value) -> BTreeMap<String, String> {
 fn a_sound_volume_passes_the_check_and_is_salvaged_as_it_is() {
     let Some(volume) = Volume::new() else { return };
     let world = World::new();
-    world.run(&["check-volume", volume.text()]).exits(0).says("all metadata agrees");
+    let checked = world.run(&["check-volume", volume.text()]).exits(0);
+    assert!(checked.out.contains("all metadata agrees"), "{checked:#?}");
     let theirs = facts(volume.image.mount("ro").unwrap().point(), EXACT);
     let target = ext4(96 * MIB, |_| {}).unwrap();
     let mounted = target.mount("").unwrap();
@@ -127,7 +133,7 @@ fn a_file_that_lacks_bytes_is_kept_apart_with_the_list_of_its_holes() {
     let Some(volume) = Volume::new() else { return };
     let world = World::new();
     // The image ends in the middle of a file.
-    let at = volume.content(b"/home/two");
+    let at = content_of(volume.image.path(), b"/home/two");
     let end = (at + MIB) / 4096 * 4096;
     let ours = fs::read(volume.image.path()).unwrap();
     fs::File::options().write(true).open(volume.image.path()).unwrap().set_len(end).unwrap();
@@ -147,19 +153,27 @@ fn a_file_that_lacks_bytes_is_kept_apart_with_the_list_of_its_holes() {
 }
 
 #[test]
+fn a_single_flipped_bit_of_metadata_is_put_right_and_said() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    let at = volume.place(b"/plain").offset + 5;
+    let byte = fs::read(volume.image.path()).unwrap()[at as usize];
+    change(volume.image.path(), at, &[byte ^ 1]);
+    let checked = world.run(&["check-volume", volume.text()]).exits(3).says("a flipped bit was put right: inode");
+    assert!(checked.out.contains("DAMAGED"), "{checked:#?}");
+    world.run(&["salvage", volume.text(), "--to", "out"]).exits(3);
+    assert_eq!(fs::read(world.path("out/plain")).unwrap(), b"plain words\n");
+}
+
+#[test]
 fn what_is_damaged_is_named_with_the_files_that_it_hits() {
     let Some(volume) = Volume::new() else { return };
     let world = World::new();
-    let place = volume.place(b"/plain");
-    // One bit, where the size of the file stands.
-    let mut byte = [0];
-    let at = place.offset + 5;
-    byte.copy_from_slice(&fs::read(volume.image.path()).unwrap()[at as usize..=at as usize]);
-    change(volume.image.path(), at, &[byte[0] ^ 1]);
+    volume.wipe(Extent::new(volume.place(b"/plain").offset, 64));
     let report = world.run(&["check-volume", volume.text(), "--json"]).exits(3).json();
     assert_eq!(report["sound"], false);
-    assert_eq!(hits(&report), BTreeMap::from([("plain".to_owned(), "lost".to_owned())]));
-    world.run(&["check-volume", volume.text()]).exits(3).says("DAMAGED");
+    // The journal still has an older copy of the inode, and nobody knows whether it was the last.
+    assert_eq!(hits(&report), BTreeMap::from([("plain".to_owned(), "doubtful".to_owned())]));
 }
 
 #[test]
@@ -204,7 +218,7 @@ fn a_list_goes_on_where_it_was_left() {
     volume.wipe_superblock();
     let whole = world.run(&["salvage", volume.text(), "--list"]).exits(3).out;
     let lines: Vec<&str> = whole.lines().collect();
-    assert_eq!(lines.len(), 309, "{whole}");
+    assert_eq!(lines.len(), 310, "{whole}");
     let path = lines[100].split_whitespace().nth(2).unwrap();
     let rest = world.run(&["salvage", volume.text(), "--list", "--after", path]).exits(3).out;
     assert_eq!(rest.lines().collect::<Vec<_>>(), lines[101..]);
