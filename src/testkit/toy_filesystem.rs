@@ -25,7 +25,7 @@ pub fn open_toy(source: Arc<dyn ReadAt>) -> Result<Box<dyn Filesystem>, Filesyst
     let mut magic = [0; 4];
     read(source.as_ref(), 0, &mut magic, Object::Superblock)?;
     if magic != *b"TOY1" {
-        return Err(FilesystemError::Unrecognised { found: "no toy".to_owned() });
+        return Err(FilesystemError::unrecognised("no toy"));
     }
     let overlay = journal(source.as_ref())?;
     let view = match overlay.count() as u64 {

@@ -13,7 +13,7 @@ use crate::filesystem::wreck::{FoundEntry, Scanned, StrayBlock, Wreck};
 impl Ext {
     /// Opens what is left.
     pub(in crate::filesystem) fn salvage(_source: Arc<dyn ReadAt>) -> Result<Self, FilesystemError> {
-        Err(FilesystemError::Unrecognised { found: "nothing".to_owned() })
+        Err(FilesystemError::unrecognised("nothing"))
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Superblock, FilesystemErr
     let head = sector(source, SMALLEST_SECTOR_BYTES)?;
     let fields = Fields::new(&head, Object::Superblock, 0);
     if fields.slice(0, 4)? != MAGIC {
-        return Err(FilesystemError::Unrecognised { found: "no XFS superblock at its beginning".to_owned() });
+        return Err(FilesystemError::unrecognised("no XFS superblock at its beginning"));
     }
     let sector_bytes = u32::from(fields.be16(102)?);
     if !sector_bytes.is_power_of_two() || !(SMALLEST_SECTOR_BYTES..=LARGEST_SECTOR_BYTES).contains(&sector_bytes) {
