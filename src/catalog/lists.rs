@@ -45,27 +45,51 @@ impl DirectoryPlaces {
     pub(super) fn may_have_changed(&self, changed: &ExtentSet) -> bool {
         self.extents.as_ref().is_none_or(|extents| extents.iter().any(|extent| changed.intersects(extent)))
     }
+
+    /// The byte of the filesystem where its names begin, if that is known.
+    pub(super) fn begin(&self) -> Option<u64> {
+        self.extents.as_ref()?.first().map(|extent| extent.offset)
+    }
+
+    /// Appends the directory.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u8((self.inode % INODES_A_GROUP) as u8);
+        let mut places = Vec::new();
+        for extent in self.extents.iter().flatten() {
+            varint::put(&mut places, extent.offset);
+            varint::put(&mut places, extent.length);
+        }
+        match &self.extents {
+            Some(extents) if places.len() <= MAX_PLACES_BYTES => {
+                out.put_u8(extents.len() as u8);
+                out.put(&places);
+            }
+            _ => out.put_u8(UNKNOWN),
+        }
+    }
+
+    /// Reads a directory of the group whose first inode is `first`; the inner `None` is a value that no writer writes.
+    pub(super) fn parse(first: u64, reader: &mut ByteReader<'_>) -> Result<Option<Self>, Truncated> {
+        let inode = first.saturating_add(reader.u8()?.into());
+        let count = reader.u8()?;
+        if count == UNKNOWN {
+            return Ok(Some(Self { inode, extents: None }));
+        }
+        if usize::from(count) > MAX_PLACES {
+            return Ok(None);
+        }
+        let mut extents = Vec::with_capacity(count.into());
+        for _ in 0..count {
+            extents.push(Extent::new(varint::take(reader)?, varint::take(reader)?));
+        }
+        Ok(Some(Self { inode, extents: Some(extents) }))
+    }
 }
 
 /// The page of these directories of one group, ascending.
 pub(super) fn encode_directories(directories: &[DirectoryPlaces]) -> Vec<u8> {
     let mut out = page_of(DIRECTORIES, directories.len());
-    for directory in directories {
-        out.put_u8((directory.inode % INODES_A_GROUP) as u8);
-        let mut places = Vec::new();
-        for extent in directory.extents.iter().flatten() {
-            varint::put(&mut places, extent.offset);
-            varint::put(&mut places, extent.length);
-        }
-        match &directory.extents {
-            Some(extents) if places.len() <= MAX_PLACES_BYTES => out.put_u8(extents.len() as u8),
-            _ => {
-                places.clear();
-                out.put_u8(UNKNOWN);
-            }
-        }
-        out.put(&places);
-    }
+    directories.iter().for_each(|directory| directory.encode(&mut out));
     finish(out, directories.is_empty())
 }
 
@@ -76,29 +100,13 @@ pub(super) fn parse_directories(number: u64, page: &[u8]) -> Result<Vec<Director
     let wrong = || CatalogError::page(number, "a directory holds what no writer writes");
     let mut directories: Vec<DirectoryPlaces> = Vec::new();
     for _ in 0..count {
-        let directory = parse_directory(first, &mut reader).map_err(CatalogError::cut(number))?.ok_or_else(wrong)?;
+        let directory = DirectoryPlaces::parse(first, &mut reader).map_err(CatalogError::cut(number))?.ok_or_else(wrong)?;
         if directories.last().is_some_and(|last| last.inode >= directory.inode) {
             return Err(wrong());
         }
         directories.push(directory);
     }
     Ok(directories)
-}
-
-fn parse_directory(first: u64, reader: &mut ByteReader<'_>) -> Result<Option<DirectoryPlaces>, Truncated> {
-    let inode = first.saturating_add(reader.u8()?.into());
-    let count = reader.u8()?;
-    if count == UNKNOWN {
-        return Ok(Some(DirectoryPlaces { inode, extents: None }));
-    }
-    if usize::from(count) > MAX_PLACES {
-        return Ok(None);
-    }
-    let mut extents = Vec::with_capacity(count.into());
-    for _ in 0..count {
-        extents.push(Extent::new(varint::take(reader)?, varint::take(reader)?));
-    }
-    Ok(Some(DirectoryPlaces { inode, extents: Some(extents) }))
 }
 
 /// Fills pages with further names.

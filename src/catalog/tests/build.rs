@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::pages::Pages;
 use crate::base::extent::{Extent, ExtentSet};
+use crate::catalog::layout::directories_page;
 use crate::catalog::{Basis, Built, CatalogError, Earlier, build, prepare};
 use crate::filesystem::Filesystem;
 use crate::testkit::dice::{Dice, each_seed};
@@ -120,7 +121,7 @@ fn a_catalog_that_does_not_fit_is_not_built_upon() {
         assert!(is_anew(&mut other), "byte {at}");
     }
     let mut damaged = known.0.clone();
-    damaged.0.insert(128, vec![1, 4, 255, 255]);
+    damaged.0.insert(directories_page(0), vec![1, 4, 255, 255]);
     assert!(is_anew(&mut damaged), "a damaged page of directories");
 }
 
