@@ -7,6 +7,7 @@
 //! What may have changed is what differs between the two points, and what journal replay changed in either of them: a byte of the
 //! replayed view can differ for these reasons only. Where anything is in doubt the catalog is made anew.
 
+mod digest;
 mod directories;
 mod gather;
 mod merge;

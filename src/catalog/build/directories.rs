@@ -7,7 +7,7 @@ use super::PutPage;
 use crate::base::bytes::ByteReader;
 use crate::catalog::error::CatalogError;
 use crate::catalog::layout::{INODES_A_GROUP, INODES_A_PAGE, directories_page};
-use crate::catalog::lists::{DirectoryPlaces, encode_directories};
+use crate::catalog::lists::{DIGEST_BYTES, DirectoryPlaces, Names, encode_directories};
 use crate::catalog::record::Record;
 use crate::catalog::sorter::{Named, Sorted, Sorter};
 
@@ -28,12 +28,18 @@ impl Directories {
         Self { scratch: scratch.to_owned(), found: Sorter::new(scratch, HELD_BYTES), pages: Vec::new() }
     }
 
-    /// Adds the page that begins with inode `first`, which is above all before it.
-    pub(super) fn add(&mut self, first: u64, records: &[Record]) -> Result<(), CatalogError> {
+    /// Adds the page that begins with inode `first`, which is above all before it. `digest` knows that of a directory's names.
+    pub(super) fn add(
+        &mut self,
+        first: u64,
+        records: &[Record],
+        digest: impl Fn(u64) -> [u8; DIGEST_BYTES],
+    ) -> Result<(), CatalogError> {
         self.pages.push(first);
         for record in records.iter().filter(|record| record.is_directory()) {
             let mut payload = Vec::new();
-            DirectoryPlaces::new(record.inode, &record.content).encode(&mut payload);
+            let names = Names::new(&record.content, || digest(record.inode));
+            DirectoryPlaces { inode: record.inode, names }.encode(&mut payload);
             self.found.push(Named { inode: record.inode, parent: 0, name: Vec::new(), payload })?;
         }
         Ok(())

@@ -1,16 +1,17 @@
 //! Directories listed: all of them, or those that may have changed and those that are new.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::digest::{NamesDigest, has_digest};
 use super::may_have_changed;
 use super::old::OldCatalog;
 use crate::base::extent::ExtentSet;
 use crate::catalog::content::Content;
 use crate::catalog::error::CatalogError;
 use crate::catalog::layout::{INODES_A_PAGE, MAX_INODE};
-use crate::catalog::lists::DirectoryPlaces;
+use crate::catalog::lists::{DIGEST_BYTES, DirectoryPlaces, Names};
 use crate::catalog::record::Record;
 use crate::catalog::sorter::{Named, Sorted, Sorter};
 use crate::filesystem::{Entry, Filesystem, FilesystemError, Inode, InodeNumber, is_plain_name};
@@ -28,6 +29,8 @@ pub(super) struct Gathered {
     pub(super) named: BTreeSet<u64>,
     /// Directories whose names of old count no more.
     pub(super) listed: HashSet<u64>,
+    /// Digests of the names of those that lie in more runs than are kept.
+    pub(super) digests: HashMap<u64, [u8; DIGEST_BYTES]>,
     pub(super) losses: Losses,
     pub(super) parsed: u64,
 }
@@ -56,6 +59,7 @@ pub(super) struct Gatherer<'a> {
     named: BTreeSet<u64>,
     waiting: Waiting,
     listed: HashSet<u64>,
+    digests: HashMap<u64, [u8; DIGEST_BYTES]>,
     losses: Losses,
     parsed: u64,
 }
@@ -66,16 +70,15 @@ impl<'a> Gatherer<'a> {
         match old {
             None => waiting.add(0, filesystem.root().0),
             Some(old) => {
-                let is_suspect = |inode: u64| may_have_changed(filesystem, &old.changed, inode);
-                let suspects =
-                    old.directories.iter().filter(|known| is_suspect(known.inode) || known.may_have_changed(&old.changed));
-                suspects.for_each(|known| waiting.add(known.begin().unwrap_or(0), known.inode));
+                let suspects = old.directories.iter().filter(|known| is_suspect(filesystem, &old.changed, known));
+                suspects.for_each(|known| waiting.add(place(filesystem, known.inode, &known.names), known.inode));
             }
-        };
+        }
         let changed = old.map(|old| &old.changed);
         let listed = waiting.inodes().collect();
         let sorter = Sorter::new(scratch, SORTED_BYTES);
-        Self { filesystem, changed, sorter, named: BTreeSet::new(), waiting, listed, losses: Losses::default(), parsed: 0 }
+        let (named, digests, losses) = Default::default();
+        Self { filesystem, changed, sorter, named, waiting, listed, digests, losses, parsed: 0 }
     }
 
     pub(super) fn gather(&mut self) -> Result<(), CatalogError> {
@@ -86,8 +89,8 @@ impl<'a> Gatherer<'a> {
     }
 
     pub(super) fn finish(self) -> Result<Gathered, CatalogError> {
-        let Self { sorter, named, listed, losses, parsed, .. } = self;
-        Ok(Gathered { names: sorter.sorted()?, named, listed, losses, parsed })
+        let Self { sorter, named, listed, digests, losses, parsed, .. } = self;
+        Ok(Gathered { names: sorter.sorted()?, named, listed, digests, losses, parsed })
     }
 
     fn list(&mut self, number: u64) -> Result<(), CatalogError> {
@@ -106,15 +109,26 @@ impl<'a> Gatherer<'a> {
             let payload = encoded(&self.parse(&directory));
             self.sorter.push(Named { inode: number, parent: number, name: Vec::new(), payload })?;
         }
-        let filesystem = self.filesystem;
+        self.add_names(&directory)
+    }
+
+    fn add_names(&mut self, directory: &Inode) -> Result<(), CatalogError> {
+        let (filesystem, number) = (self.filesystem, directory.number.0);
+        let mut digest = matches!(Content::of(filesystem, directory), Ok(Content::Unlisted)).then(NamesDigest::default);
         let mut failed = None;
-        let listing = filesystem.list(&directory, &mut |entry| match self.add(number, entry) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
+        let listing = filesystem.list(directory, &mut |entry| {
+            digest.iter_mut().for_each(|digest| digest.add(&entry));
+            match self.add(number, entry) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
             }
         });
+        if let Some(digest) = digest {
+            self.digests.insert(number, digest.finish());
+        }
         if let Err(error) = listing {
             self.losses.add(error);
         }
@@ -158,9 +172,8 @@ impl<'a> Gatherer<'a> {
             return;
         }
         self.listed.insert(record.inode);
-        let names = DirectoryPlaces::new(record.inode, &record.content);
-        let inode = self.filesystem.inode_location(InodeNumber(record.inode));
-        self.waiting.add(names.begin().or(inode.map(|place| place.offset)).unwrap_or(0), record.inode);
+        let names = Names::new(&record.content, Default::default);
+        self.waiting.add(place(self.filesystem, record.inode, &names), record.inode);
     }
 
     fn parse(&mut self, inode: &Inode) -> Record {
@@ -173,6 +186,24 @@ fn encoded(record: &Record) -> Vec<u8> {
     let mut out = Vec::new();
     record.encode(&mut out);
     out
+}
+
+/// True unless the names of a directory are sure to be what they were.
+fn is_suspect(filesystem: &dyn Filesystem, changed: &ExtentSet, known: &DirectoryPlaces) -> bool {
+    may_have_changed(filesystem, changed, known.inode)
+        || match &known.names {
+            Names::In(extents) => extents.iter().any(|extent| changed.intersects(extent)),
+            Names::Elsewhere(digest) => !has_digest(filesystem, known.inode, *digest),
+        }
+}
+
+/// The byte of the filesystem from which on a directory is read.
+fn place(filesystem: &dyn Filesystem, inode: u64, names: &Names) -> u64 {
+    let first = match names {
+        Names::In(extents) => extents.first().copied(),
+        Names::Elsewhere(_) => None,
+    };
+    first.or_else(|| filesystem.inode_location(InodeNumber(inode))).map_or(0, |extent| extent.offset)
 }
 
 /// Directories to be listed, with where their names begin. They are taken in the order of the disk, again and again, so that one read

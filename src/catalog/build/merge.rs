@@ -73,7 +73,9 @@ impl<'a, 'o> Merger<'a, 'o> {
         while let Some(first) = self.next_page()? {
             let records = self.page(first)?;
             put(record_page(first), &encode_page(&records))?;
-            self.directories.add(first, &records)?;
+            let (old, listed) = (self.old.as_deref(), &self.gathered.digests);
+            let digest = |inode| listed.get(&inode).copied().or_else(|| old?.digest(inode)).unwrap_or_default();
+            self.directories.add(first, &records, digest)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::PutPage;
 use crate::base::extent::ExtentSet;
 use crate::catalog::error::CatalogError;
 use crate::catalog::layout::{INODES_A_PAGE, LINKS_FIRST, PAGE_BYTES, RECORDS_FIRST, Shelf, record_page, shelf};
-use crate::catalog::lists::{DirectoryPlaces, parse_links};
+use crate::catalog::lists::{DIGEST_BYTES, DirectoryPlaces, Names, parse_links};
 use crate::catalog::read::{Link, PageSource};
 use crate::catalog::record::{Record, parse_page};
 use crate::filesystem::Filesystem;
@@ -84,6 +84,15 @@ impl<'a> OldCatalog<'a> {
             Ok(())
         })?;
         wrong.map_or(Ok(()), Err)
+    }
+
+    /// The digest of a directory's names, if it has one.
+    pub(super) fn digest(&self, inode: u64) -> Option<[u8; DIGEST_BYTES]> {
+        let at = self.directories.binary_search_by_key(&inode, |directory| directory.inode).ok()?;
+        match self.directories.get(at)?.names {
+            Names::Elsewhere(digest) => Some(digest),
+            Names::In(_) => None,
+        }
     }
 
     /// The numbers of the pages of further names.
