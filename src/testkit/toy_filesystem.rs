@@ -123,7 +123,8 @@ impl Filesystem for ToyFilesystem {
             let inode = InodeNumber(reader.u32().map_err(cut)?.into());
             let length = reader.u8().map_err(cut)?;
             let name = reader.take(length.into()).map_err(cut)?.to_vec();
-            if visit(Entry { name, inode }).is_break() {
+            // Inode 0 is that of a dead entry.
+            if inode.0 != 0 && visit(Entry { name, inode }).is_break() {
                 break;
             }
         }

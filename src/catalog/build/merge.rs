@@ -48,8 +48,13 @@ impl<'a, 'o> Merger<'a, 'o> {
         gathered: Gathered,
         scratch: &Path,
     ) -> Self {
-        let suspects = old.as_ref().map(|old| old.suspects(filesystem)).unwrap_or_default();
+        let mut suspects = Vec::new();
         if let Some(old) = &mut old {
+            suspects = old.suspects(filesystem);
+            // The digest of a directory is put with its record.
+            suspects.extend(gathered.digests.keys().map(|inode| inode - inode % INODES_A_PAGE));
+            suspects.sort_unstable();
+            suspects.dedup();
             old.expect(suspects.iter().chain(&gathered.named).copied());
         }
         let link_pages = old.as_ref().map(|old| old.link_pages()).unwrap_or_default();
