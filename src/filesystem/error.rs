@@ -60,6 +60,8 @@ pub enum FilesystemError {
     Unrecognised {
         /// What stands there instead, and what to try.
         found: String,
+        /// The numbers of the partitions, if it is a disk with partitions.
+        partitions: Vec<u32>,
     },
     /// A feature that this reader does not know. Guessing would show wrong bytes.
     #[error("{object} uses {feature}, which is not supported")]
@@ -119,5 +121,10 @@ impl FilesystemError {
     /// Says what is wrong with `object`, which begins at byte `at`.
     pub fn corrupt(object: Object, at: u64, what: impl Into<String>) -> Self {
         Self::Corrupt { object, at, what: what.into() }
+    }
+
+    /// Says what stands where a filesystem should begin.
+    pub fn unrecognised(found: impl Into<String>) -> Self {
+        Self::Unrecognised { found: found.into(), partitions: Vec::new() }
     }
 }

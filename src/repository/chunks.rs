@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Repository;
 use super::error::RepositoryError;
 use super::fetch::FrameFetcher;
-use super::format::node::{ChunkEntry, FAN_OUT_U64, StoredNode};
+use super::format::node::{ChunkEntry, FAN_OUT_U64, StoredChunk, StoredNode};
 use super::format::point::Tree;
 use super::frame::describe;
 use super::keyring::Keyring;
@@ -119,10 +119,18 @@ impl ChunkReader {
         entries: &[ChunkEntry],
         visit: &mut VisitChunk<'_>,
     ) -> Result<(), RepositoryError> {
-        let mut wanted: Vec<_> = (first_chunk..)
-            .zip(entries)
-            .filter_map(|(index, entry)| entry.stored().map(|stored| (*stored, chunk_extent(tree, index))))
-            .collect();
+        let stored = (first_chunk..).zip(entries).filter_map(|(index, entry)| Some((index, *entry.stored()?)));
+        self.read_stored(tree, stored, visit)
+    }
+
+    /// Reads chunks of `tree`, each with its number, wherever they lie; otherwise like [`ChunkReader::read`].
+    pub(super) fn read_stored(
+        &mut self,
+        tree: &Tree,
+        chunks: impl Iterator<Item = (u64, StoredChunk)>,
+        visit: &mut VisitChunk<'_>,
+    ) -> Result<(), RepositoryError> {
+        let mut wanted: Vec<_> = chunks.map(|(index, stored)| (stored, chunk_extent(tree, index))).collect();
         wanted.sort_by_key(|(stored, extent)| (stored.frame.pack, stored.frame.slot, extent.offset));
         let frames = wanted.iter().map(|(stored, _)| stored.frame).collect();
         let Self { fetcher, ring } = self;

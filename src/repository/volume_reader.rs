@@ -31,6 +31,8 @@ const CACHED_NODES: usize = 2048;
 const CACHED_CHUNK_BYTES: usize = 40 << 20;
 /// Reads up to this length are metadata, whose neighbours are wanted next; of longer ones only the chunks at the ends are.
 const SHORT_READ_BYTES: u64 = 64 << 10;
+/// This much is brought from beside when reads of metadata go on behind what is at hand.
+const AHEAD_BYTES: u64 = 256 << 10;
 /// One look at the tree and one round of requests covers this much, which bounds memory.
 const RUN_BYTES: u64 = 4 << 20;
 
@@ -94,8 +96,9 @@ impl VolumeReader {
         // The neighbours in a frame come with it, and only their leaf knows which they are.
         let seen = if is_short(&run) { whole_leaves(&asked) } else { asked.clone() };
         let mut entries = self.entries(seen.clone(), run)?;
-        for (index, entry) in (seen.start..).zip(&mut entries).filter(|(index, _)| asked.contains(index)) {
-            self.answer_at_hand(index, entry, run, out)?;
+        for index in asked.clone() {
+            let from = entries.get_mut(to_index(index - seen.start)..).unwrap_or_default();
+            self.answer_at_hand(index, from, run, out)?;
         }
         keep_frames_of(&asked, seen.start, &mut entries);
         if entries.iter().any(|entry| entry.stored().is_some()) { self.fetch(seen.start, &entries, run, out) } else { Ok(()) }
@@ -126,9 +129,10 @@ impl VolumeReader {
         Extent::between(first.offset, last.end())
     }
 
-    /// Answers for a chunk that the store need not be asked for, and leaves a hole in its place.
-    fn answer_at_hand(&self, index: u64, entry: &mut ChunkEntry, run: Extent, out: &mut [u8]) -> Result<(), IoError> {
+    /// Answers for the first of these chunks if the store need not be asked for it, and leaves a hole in its place.
+    fn answer_at_hand(&self, index: u64, entries: &mut [ChunkEntry], run: Extent, out: &mut [u8]) -> Result<(), IoError> {
         let extent = chunk_extent(&self.tree, index);
+        let Some((entry, after)) = entries.split_first_mut() else { return Ok(()) };
         match entry {
             ChunkEntry::Hole => fill_zeros(extent, run, out),
             ChunkEntry::Unreadable => return Err(lost_at_source(extent.intersect(&run))),
@@ -137,7 +141,7 @@ impl VolumeReader {
                 if let Some(bytes) = kept {
                     copy_overlap(extent, &bytes, run, out);
                     *entry = ChunkEntry::Hole;
-                } else if let Some(bytes) = self.ask_beside(extent, entry) {
+                } else if let Some(bytes) = self.ask_beside(index, entry, after, run) {
                     self.deliver(extent, &bytes, run, out);
                     *entry = ChunkEntry::Hole;
                 }
@@ -147,12 +151,38 @@ impl VolumeReader {
     }
 
     /// The chunk from the faster place, if it is still the same there. One with gaps has other bytes there, or none.
-    fn ask_beside(&self, extent: Extent, entry: &ChunkEntry) -> Option<Vec<u8>> {
+    ///
+    /// Who reads metadata piece by piece goes on behind what is at hand, so those `after` it are brought with it.
+    fn ask_beside(&self, index: u64, entry: &ChunkEntry, after: &[ChunkEntry], run: Extent) -> Option<Vec<u8>> {
         let (Some(beside), ChunkEntry::Stored(stored)) = (&self.beside, entry) else { return None };
-        // A chunk is at most 1 MiB long.
+        let goes_on = is_short(&run) && index.checked_sub(1).is_some_and(|before| lock(&self.chunks).get(before).is_some());
+        let ahead = if goes_on { self.stored_ahead(after) } else { &[] };
+        let length = chunk_extent(&self.tree, index).length;
+        let mut bytes = self.read_beside(beside, index, ahead.len()).or_else(|| self.read_beside(beside, index, 0))?;
+        let neighbours = bytes.split_off(to_index(length).min(bytes.len()));
+        let chunks = neighbours.chunks(to_index(self.chunk_bytes()));
+        for ((number, chunk), entry) in (index..).skip(1).zip(chunks).zip(ahead) {
+            if entry.stored().is_some_and(|stored| self.ring.chunk_id(chunk) == stored.id) {
+                lock(&self.chunks).insert(number, chunk);
+            }
+        }
+        (self.ring.chunk_id(&bytes) == stored.id).then_some(bytes)
+    }
+
+    /// As many of the chunks as are worth reading ahead.
+    fn stored_ahead<'a>(&self, after: &'a [ChunkEntry]) -> &'a [ChunkEntry] {
+        let most = to_index(AHEAD_BYTES / self.chunk_bytes());
+        let count = after.iter().take(most).take_while(|entry| matches!(entry, ChunkEntry::Stored(_))).count();
+        after.get(..count).unwrap_or_default()
+    }
+
+    /// Chunk `index` and as many as `more` behind it.
+    fn read_beside(&self, beside: &Arc<dyn ReadAt>, index: u64, more: usize) -> Option<Vec<u8>> {
+        let extent = self.extent_of(&(index..index.saturating_add(1 + more as u64)));
+        // A chunk is at most 1 MiB long, and what is read ahead is bounded.
         let mut bytes = vec![0; usize::try_from(extent.length).ok()?];
         beside.read_at(extent.offset, &mut bytes).ok()?;
-        (self.ring.chunk_id(&bytes) == stored.id).then_some(bytes)
+        Some(bytes)
     }
 
     /// Brings what is stored among `wanted`. Of several damaged chunks the first within the run is named.

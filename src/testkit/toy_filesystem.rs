@@ -25,7 +25,7 @@ pub fn open_toy(source: Arc<dyn ReadAt>) -> Result<Box<dyn Filesystem>, Filesyst
     let mut magic = [0; 4];
     read(source.as_ref(), 0, &mut magic, Object::Superblock)?;
     if magic != *b"TOY1" {
-        return Err(FilesystemError::Unrecognised { found: "no toy".to_owned() });
+        return Err(FilesystemError::unrecognised("no toy"));
     }
     let overlay = journal(source.as_ref())?;
     let view = match overlay.count() as u64 {
@@ -123,7 +123,8 @@ impl Filesystem for ToyFilesystem {
             let inode = InodeNumber(reader.u32().map_err(cut)?.into());
             let length = reader.u8().map_err(cut)?;
             let name = reader.take(length.into()).map_err(cut)?.to_vec();
-            if visit(Entry { name, inode }).is_break() {
+            // Inode 0 is that of a dead entry.
+            if inode.0 != 0 && visit(Entry { name, inode }).is_break() {
                 break;
             }
         }

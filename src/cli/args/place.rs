@@ -18,20 +18,33 @@ pub(in crate::cli) struct PlaceArgs {
     place: OsString,
     #[command(flatten)]
     repo: RepoArgs,
+    #[command(flatten)]
+    reading: ReadingArgs,
+}
+
+/// How a place is read; what is said of PATH holds for each PLACE.
+#[derive(Debug, Args)]
+pub(super) struct ReadingArgs {
     /// The partition that holds the file system, counted from 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     partition: Option<u32>,
     /// Follow symbolic links in PATH; they never lead out of the volume
     #[arg(short = 'L', long)]
     follow: bool,
-    /// Read a device although it is mounted read-write; what is shown may be mixed
+    /// Read a device although it is mounted read-write; what is read may be mixed
     #[arg(long)]
     live: bool,
 }
 
 impl PlaceArgs {
     pub(super) fn settle(self) -> Place {
-        let Self { place, repo, partition, follow, live } = self;
-        Place { text: place, location: repo.optional(), partition, follow, live }
+        self.reading.place(self.place, self.repo.optional())
+    }
+}
+
+impl ReadingArgs {
+    /// The place that `text` names.
+    pub(super) fn place(&self, text: OsString, location: Option<String>) -> Place {
+        Place { text, location, partition: self.partition, follow: self.follow, live: self.live }
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn duplicate(source: &dyn ReadAt, at: u64) -> Result<Duplicate, Files
 /// How long the sector is that begins with these bytes.
 fn sector_bytes(head: &Fields<'_>) -> Result<u32, FilesystemError> {
     if head.slice(0, 4)? != MAGIC {
-        return Err(FilesystemError::Unrecognised { found: "no XFS superblock at its beginning".to_owned() });
+        return Err(FilesystemError::unrecognised("no XFS superblock at its beginning"));
     }
     let sector_bytes = u32::from(head.be16(102)?);
     if sector_bytes.is_power_of_two() && (SMALLEST_SECTOR_BYTES..=LARGEST_SECTOR_BYTES).contains(&sector_bytes) {
