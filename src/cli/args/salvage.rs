@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::place::VolumeArgs;
 use super::{JsonArgs, RepoArgs, values};
 use crate::catalog::index::Pattern;
 use crate::cli::commands::check_volume::Settings as CheckSettings;
@@ -22,12 +23,8 @@ struct SourceArgs {
     source: OsString,
     #[command(flatten)]
     repo: RepoArgs,
-    /// The partition that holds the file system, counted from 1
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    partition: Option<u32>,
-    /// Read a device although it is mounted read-write; what is found may be mixed
-    #[arg(long)]
-    live: bool,
+    #[command(flatten)]
+    volume: VolumeArgs,
     /// A repository with earlier points of this volume, from which gaps are filled
     #[arg(long, value_name = "REPO")]
     history: Option<String>,
@@ -35,8 +32,8 @@ struct SourceArgs {
 
 impl SourceArgs {
     fn settle(self) -> (Place, Option<String>) {
-        let Self { source, repo, partition, live, history } = self;
-        (Place { text: source, location: repo.optional(), partition, follow: false, live }, history)
+        let Self { source, repo, volume, history } = self;
+        (volume.place(source, repo.optional()), history)
     }
 }
 
