@@ -206,6 +206,7 @@ impl<'a> BatchWriter<'a> {
             same_bytes: self.same.into_inner(),
             omitted_bytes: self.omitted.bytes(),
             findings,
+            ..RestoreReport::default()
         }
     }
 }
