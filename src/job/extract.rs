@@ -23,6 +23,7 @@ mod tests;
 
 pub use archive::Archive;
 pub use directory::{DirectoryOptions, DirectoryTarget};
+pub(super) use findings::MAX_FINDINGS;
 pub use findings::{FileFinding, FileFindingKind, FileFindings};
 pub use refusal::is_out_of_reach;
 pub(super) use refusal::{Refusal, unreadable};

@@ -18,6 +18,7 @@ use crate::base::finding::Finding;
 use crate::base::io::{ReadAt, WriteAt};
 use crate::base::progress::Progress;
 use crate::job::JobError;
+use crate::job::affected::{AffectedFiles, affected_files};
 use crate::repository::format::node::ChunkEntry;
 use crate::repository::format::point::Tree;
 use crate::repository::{
@@ -61,6 +62,8 @@ pub struct RestoreReport {
     pub findings: Vec<Finding>,
     /// What the point's own packs have lost and others gave.
     pub found_elsewhere: FoundElsewhere,
+    /// Which files the findings hit, if the caller asked for what there is.
+    pub files: Vec<AffectedFiles>,
 }
 
 /// A batch holds this many bytes of the volume, unless one chunk is longer: large enough for the disk, small enough for every thread
@@ -91,13 +94,18 @@ pub fn restore(
     let writer = BatchWriter::new(&point.point, target, options, progress);
     let elsewhere = repository.elsewhere(point);
     let ended = run_threads(repository, tree, &elsewhere, &writer, options.workers.max(1), cancel);
-    let report = RestoreReport { found_elsewhere: elsewhere.found(), ..writer.into_report() };
+    let mut report = writer.into_report();
     if !options.degraded {
         refuse_damage(&report)?;
     }
     ended?;
     WriteAt::sync(target)?;
     progress.finish();
+    if !report.findings.is_empty() {
+        let lost = report.findings.iter().map(Finding::extent).collect();
+        report.files = affected_files(repository, point, &elsewhere, &lost, cancel)?;
+    }
+    report.found_elsewhere = elsewhere.found();
     Ok(report)
 }
 

@@ -39,8 +39,6 @@ pub struct FoundElsewhere {
     pub points: Vec<PointId>,
     /// Too much is damaged for all of it to be looked for.
     pub gave_up: bool,
-    /// Where the bytes lie, so that none is counted twice.
-    extents: ExtentSet,
 }
 
 /// Looks for the chunks of one point in other places; shared by all threads that read it.
@@ -72,6 +70,8 @@ struct Lookout {
     /// The frame that was opened last: its neighbours are mostly wanted next.
     opened: Option<(FrameRef, Vec<u8>)>,
     found: FoundElsewhere,
+    /// Where the found bytes lie, so that none is counted twice.
+    counted: ExtentSet,
 }
 
 impl Repository {
@@ -89,6 +89,7 @@ impl Repository {
             bad: SlotSet::default(),
             opened: None,
             found: FoundElsewhere::default(),
+            counted: ExtentSet::new(),
         };
         Arc::new(Elsewhere { lookout: Mutex::new(lookout) })
     }
@@ -105,27 +106,25 @@ impl Elsewhere {
     pub(super) fn chunk(&self, failed: &StoredChunk, extent: Extent) -> Result<Option<Vec<u8>>, RepositoryError> {
         let mut lookout = self.lookout.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((bytes, point)) = lookout.look_for(failed, extent)? else { return Ok(None) };
-        lookout.found.add(point, extent);
+        lookout.count(point, extent);
         Ok(Some(bytes))
     }
 }
 
-impl FoundElsewhere {
-    fn add(&mut self, point: PointId, extent: Extent) {
-        if !self.points.contains(&point) {
-            self.points.push(point);
+impl Lookout {
+    fn count(&mut self, point: PointId, extent: Extent) {
+        if !self.found.points.contains(&point) {
+            self.found.points.push(point);
         }
-        if self.extents.intersects(&extent) {
+        if self.counted.intersects(&extent) {
             return;
         }
-        self.bytes = self.bytes.saturating_add(extent.length);
-        if self.extents.count() < MAX_EXTENTS {
-            self.extents.insert(extent);
+        self.found.bytes = self.found.bytes.saturating_add(extent.length);
+        if self.counted.count() < MAX_EXTENTS {
+            self.counted.insert(extent);
         }
     }
-}
 
-impl Lookout {
     fn look_for(&mut self, failed: &StoredChunk, extent: Extent) -> Result<Option<(Vec<u8>, PointId)>, RepositoryError> {
         self.bad.insert(&failed.frame);
         let others = self.others()?;
@@ -136,7 +135,9 @@ impl Lookout {
                 if let Some(bytes) = self.open(&place, failed, length)? {
                     return Ok(others.get(place.other).map(|other| (bytes, other.point)));
                 }
-                self.searches.get_mut(index).map(|search| search.drop_place(&failed.id, &place));
+                if let Some(search) = self.searches.get_mut(index) {
+                    search.drop_place(&failed.id, &place);
+                }
             }
             let Self { repository, searches, bad, .. } = self;
             let Some(search) = searches.get_mut(index) else { return Ok(None) };
