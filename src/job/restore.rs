@@ -94,7 +94,7 @@ pub fn restore(
     let writer = BatchWriter::new(&point.point, target, options, progress);
     let elsewhere = repository.elsewhere(point);
     let ended = run_threads(repository, tree, &elsewhere, &writer, options.workers.max(1), cancel);
-    let mut report = writer.into_report();
+    let mut report = RestoreReport { found_elsewhere: elsewhere.found(), ..writer.into_report() };
     if !options.degraded {
         refuse_damage(&report)?;
     }
@@ -146,7 +146,11 @@ fn refuse_damage(report: &RestoreReport) -> Result<(), JobError> {
     });
     match damaged.clone().next() {
         None => Ok(()),
-        Some((_, first)) => Err(JobError::Damaged { extents: damaged.map(|(extent, _)| extent).collect(), first: first.clone() }),
+        Some((_, first)) => {
+            let unsought = if report.found_elsewhere.gave_up { "; not all of it was looked for in other points" } else { "" };
+            let extents = damaged.map(|(extent, _)| extent).collect();
+            Err(JobError::Damaged { extents, first: format!("{first}{unsought}") })
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Chunks that their own place cannot give back, found wherever else the repository holds the same bytes.
 //!
 //! ```text
-//!   bad chunk ─► its pack is new here ─► every id that the tree has in that pack is wanted
+//!   bad chunk ─► its pack is new here ─► every id that the tree has in that pack is wanted; all of a small volume's at once
 //!                  └► this tree, points of the same volume, points of others, newest first: tree by tree, each node once,
 //!                     until the chunk turns up ─► fetched, and held against its id like any other
 //! ```
@@ -23,10 +23,17 @@ use super::points::ListedPoint;
 use crate::base::extent::{Extent, ExtentSet};
 use search::{OtherPlace, Search, first_search, search_of_pack};
 
-/// Each damaged pack costs a look at the trees of other points, which are some thousandth of the repository.
-const MAX_SEARCHES: usize = 64;
-/// Ids that are wanted at once, in all searches together: 4 GiB of 16 KiB chunks, in 40 MiB of memory at the most.
-const MAX_WANTED: usize = 1 << 18;
+/// How much is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Each search costs a look at the trees of other points, which are some thousandth of the repository.
+    pub(super) searches: usize,
+    /// Ids that are wanted at once, in all searches together. A volume of no more chunks costs one search.
+    pub(super) wanted: usize,
+}
+
+/// 4 GiB of 16 KiB chunks, in 40 MiB of memory at the most; larger volumes are searched for damaged pack by damaged pack.
+const LIMITS: Limits = Limits { searches: 256, wanted: 1 << 18 };
 /// Ranges that are told apart in the report. Beyond them the bytes are only counted.
 const MAX_EXTENTS: usize = 1 << 16;
 
@@ -57,6 +64,7 @@ struct Other {
 #[derive(Debug)]
 struct Lookout {
     repository: Repository,
+    limits: Limits,
     fetcher: FrameFetcher,
     own: Other,
     volume: VolumeKey,
@@ -78,8 +86,13 @@ impl Repository {
     /// What looks in other places for what a point's own packs have lost.
     #[must_use]
     pub fn elsewhere(&self, point: &ListedPoint) -> Arc<Elsewhere> {
+        self.elsewhere_within(point, LIMITS)
+    }
+
+    pub(super) fn elsewhere_within(&self, point: &ListedPoint, limits: Limits) -> Arc<Elsewhere> {
         let lookout = Lookout {
             repository: self.clone(),
+            limits,
             fetcher: self.fetcher(),
             own: Other { point: point.id, tree: point.point.tree },
             volume: point.volume,
@@ -169,8 +182,8 @@ impl Lookout {
         if let Some(known) = self.searches.iter().position(|search| search.wants(&failed.id)) {
             return Ok(Some(known));
         }
-        let room = MAX_WANTED.saturating_sub(self.searches.iter().map(Search::wanted_count).sum());
-        if self.sought.contains(&failed.frame.pack) || self.searches.len() >= MAX_SEARCHES || room == 0 {
+        let room = self.limits.wanted.saturating_sub(self.searches.iter().map(Search::wanted_count).sum());
+        if self.sought.contains(&failed.frame.pack) || self.searches.len() >= self.limits.searches || room == 0 {
             self.found.gave_up = true;
             return Ok(None);
         }

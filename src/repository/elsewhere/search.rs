@@ -34,13 +34,17 @@ pub(super) struct Search {
     next: usize,
 }
 
-/// A search for everything that `tree` has in the pack of `failed`, and in packs that are not there or end too early.
+/// A search for everything that `tree` has in the pack of `failed`, and in packs that are not there or end too early; for all that
+/// it has, if there is room for it.
 pub(super) fn first_search(
     repository: &Repository,
     tree: &Tree,
     failed: &StoredChunk,
     room: usize,
 ) -> Result<Search, RepositoryError> {
+    if usize::try_from(tree.chunk_count()).is_ok_and(|count| count <= room) {
+        return gather(repository, tree, failed, room, &|_| true);
+    }
     let mut sizes: HashMap<PackId, u64> = HashMap::new();
     repository.store.list(names::PACKS, &mut |entry| {
         names::parse_pack(&entry.key).map(|id| sizes.insert(id, entry.size));

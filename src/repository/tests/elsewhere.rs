@@ -13,10 +13,13 @@ use crate::base::finding::Finding;
 use crate::base::io::{IoError, ReadAt};
 use crate::base::progress::Silent;
 use crate::job::backup::BackupRequest;
+use crate::repository::elsewhere::Limits;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::{ChangeSource, Consistency};
 use crate::repository::ids::{PackId, PointId};
-use crate::repository::{CheckDepth, CollectOptions, ListedPoint, PointFacts, Repository, SAFE_WAIT, WriterOptions, names};
+use crate::repository::{
+    CheckDepth, CollectOptions, FoundElsewhere, ListedPoint, PointFacts, Repository, SAFE_WAIT, WriterOptions, names,
+};
 use crate::store::memory::Memory;
 use crate::store::{Deleted, ObjectKey, Store};
 use crate::testkit::contents::random_bytes;
@@ -285,7 +288,7 @@ fn what_nobody_holds_is_looked_for_once() {
     let read = |offset| reader.read_at(offset, &mut [0; 100]).unwrap_err();
     let _ = scene.ledger.take();
     read(0);
-    assert_eq!(scene.listings(), 2, "the points, and the packs");
+    assert_eq!(scene.listings(), 1, "the points");
     for _ in 0..3 {
         (0..200_000 - 100).step_by(CHUNK).for_each(|offset| drop(read(offset)));
     }
@@ -307,28 +310,45 @@ fn a_sound_point_never_looks_at_others() {
     assert_eq!(scene.listings(), 0);
 }
 
+/// Reads all chunks of a point within limits, and says how many of them come back.
+fn readable(scene: &Scene, point: &ListedPoint, bytes: &[u8], limits: Limits) -> (usize, FoundElsewhere) {
+    let elsewhere = scene.repository.elsewhere_within(point, limits);
+    let reader = scene.repository.read_point_with(point, &elsewhere);
+    let read = |extent: &Extent| {
+        let mut out = vec![0; extent.length as usize];
+        let read = reader.read_at(extent.offset, &mut out).is_ok();
+        assert!(!read || out == bytes[extent.offset as usize..extent.end() as usize]);
+        read
+    };
+    (Extent::new(0, bytes.len() as u64).cut(CHUNK as u64).filter(read).count(), elsewhere.found())
+}
+
 #[test]
-fn too_much_damage_ends_the_search_and_that_is_said() {
+fn limits_end_the_search_and_that_is_said() {
     let scene = Scene::new(19);
-    let mut bytes = vec![0; 70 << 18];
-    bytes.chunks_mut(1 << 18).zip(0..).for_each(|(window, seed)| window[..60_000].copy_from_slice(&random_bytes(60_000, seed)));
+    let bytes = random_bytes(10 << 18, 19);
     let point = scene.back_up("v", &bytes, false);
     let clone = scene.back_up("w", &bytes, false);
     let packs = scene.data_packs(&point);
-    assert!(packs.len() > 64, "{}", packs.len());
+    assert_eq!(packs.len(), 10);
     packs.iter().for_each(|pack| scene.damage(*pack, How::Flipped));
-    let lost = scene.lost_in_place(&point);
-    let mut options = PLAIN;
-    options.degraded = true;
-    let (_, report) = restored(&scene.repository, &point, options).unwrap();
-    let found = report.found_elsewhere;
-    assert!(found.gave_up && found.bytes > lost.bytes() / 2 && found.bytes < lost.bytes(), "{} of {}", found.bytes, lost.bytes());
-    assert_eq!(found.points, [clone.id]);
+    let check = |limits, chunks: usize, gave_up| {
+        let (read, found) = readable(&scene, &point, &bytes, limits);
+        assert_eq!((read, found.bytes, found.gave_up), (chunks, (chunks * CHUNK) as u64, gave_up), "{limits:?}");
+        assert!(found.points == [clone.id] || chunks == 0);
+    };
+    // The volume has 640 chunks, 64 in each pack.
+    check(Limits { searches: 1, wanted: 640 }, 640, false);
+    check(Limits { searches: 1, wanted: 639 }, 64, true);
+    check(Limits { searches: 4, wanted: 639 }, 4 * 64, true);
+    check(Limits { searches: 99, wanted: 500 }, 500, true);
+    check(Limits { searches: 0, wanted: 640 }, 0, true);
     // Packs that are not even there cost one search together.
-    for pack in &packs {
+    for pack in &packs[..9] {
         scene.store.delete(&names::pack(*pack)).unwrap();
     }
-    scene.expect_whole(&point, &bytes, &[clone.id]);
+    check(Limits { searches: 2, wanted: 639 }, 639, true);
+    check(Limits { searches: 2, wanted: 640 }, 640, false);
 }
 
 #[test]
