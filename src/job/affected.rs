@@ -138,7 +138,8 @@ fn affected(
         (None, None) => (Tally::new(lost, 1), KnownBy::Nothing),
     };
     if let Some(error) = refused {
-        tally.doubt(error);
+        let more = tally.doubt.take().map_or_else(String::new, |doubt| format!("; {doubt}"));
+        tally.doubt(format!("{error}{more}"));
     }
     Ok(tally.sorted(known_by, filesystem))
 }

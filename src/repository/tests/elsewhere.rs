@@ -12,7 +12,6 @@ use crate::base::extent::{Extent, ExtentSet};
 use crate::base::finding::Finding;
 use crate::base::io::{IoError, ReadAt};
 use crate::base::progress::Silent;
-use crate::job::backup::BackupRequest;
 use crate::repository::elsewhere::Limits;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::{ChangeSource, Consistency};
@@ -50,7 +49,8 @@ impl Scene {
 
     fn back_up(&self, name: &str, bytes: &[u8], full: bool) -> ListedPoint {
         self.clock.advance(Duration::from_secs(60));
-        let request = BackupRequest { full, ..trial::request(&self.repository, name) };
+        let mut request = trial::request(&self.repository, name);
+        request.full = full;
         trial::run(&self.repository, &request, &MemoryVolume::new(bytes.to_vec())).unwrap().point
     }
 
