@@ -154,6 +154,6 @@ mod tests {
         let missing = (0..5).map(|at| Extent::new(at * 100, 10)).collect();
         let finding = FileFinding { path: b"/a\n".to_vec(), kind: FileFindingKind::Partial, reason: "because".to_owned(), missing };
         let ranges = "(bytes 0+10, bytes 100+10, bytes 200+10, bytes 300+10 and 1 more range)";
-        assert_eq!(finding_text(&finding), format!("partial: /a\\x0a {ranges}: because"));
+        assert_eq!(finding_text(&finding), format!("partial: /a\\n {ranges}: because"));
     }
 }

@@ -167,7 +167,7 @@ impl Lookout {
         }
         let mut points = self.repository.points()?.points;
         let chunk_bytes = self.own.tree.chunk_bytes;
-        points.retain(|point| point.id != self.own.point && point.point.tree.chunk_bytes == chunk_bytes);
+        points.retain(|point| point.point.tree.chunk_bytes == chunk_bytes);
         points.reverse();
         points.sort_by_key(|point| point.volume != self.volume);
         let others = points.iter().map(|point| Other { point: point.id, tree: point.point.tree });
