@@ -13,6 +13,7 @@ mod args;
 mod catalog;
 mod commands;
 mod context;
+mod damage_views;
 mod dispatch;
 mod failure;
 mod file_views;

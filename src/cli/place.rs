@@ -14,7 +14,7 @@ use crate::base::io::ReadAt;
 use crate::device::{self, DeviceError, Mounted, SourceOptions};
 use crate::filesystem::{self, Filesystem, Inode, Links, printable, resolve};
 use crate::job::JobError;
-use crate::repository::{PointListing, Repository, VolumeReader};
+use crate::repository::{FoundElsewhere, PointListing, Repository, VolumeReader};
 
 /// What the user named.
 #[derive(Debug)]
@@ -200,6 +200,14 @@ impl OpenPlace {
             Origin::Point { .. } => "every chunk verified",
             Origin::Device { live: false, .. } => "data unverified",
             Origin::Device { live: true, .. } => "data unverified, and read while it changed",
+        }
+    }
+
+    /// What the point's own packs have lost and others gave; nothing of an image or device.
+    pub(super) fn found_elsewhere(&self) -> FoundElsewhere {
+        match &self.origin {
+            Origin::Point { reader, .. } => reader.found_elsewhere(),
+            Origin::Device { .. } => FoundElsewhere::default(),
         }
     }
 

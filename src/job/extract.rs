@@ -24,6 +24,7 @@ mod tests;
 pub use archive::Archive;
 pub use attributes::Attributes;
 pub use directory::{DirectoryOptions, DirectoryTarget};
+pub(super) use findings::MAX_FINDINGS;
 pub use findings::{FileFinding, FileFindingKind, FileFindings};
 pub use refusal::is_out_of_reach;
 pub(super) use refusal::{Refusal, unreadable};

@@ -1,10 +1,11 @@
 //! A volume read like a device: any bytes at any place, each chunk verified against the id that the tree reaches.
 //!
 //! Only what is asked for is fetched: the leaves that name the chunks, and the chunks, neighbours in a pack together. Several threads
-//! may read at once. What the volume lacks, and what is damaged, is [`IoError::Missing`] for just those bytes. The volume may be that
-//! of a point, or of a backup whose point does not exist yet; then the source may answer in the store's stead, as far as it agrees.
+//! may read at once. What the volume lacks, and what is damaged and held nowhere else, is [`IoError::Missing`] for just those bytes. The
+//! volume may be that of a point, or of a backup whose point does not exist yet; then the source may answer in the store's stead, as
+//! far as it agrees.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Repository;
 use super::chunk_cache::ChunkCache;
 use super::chunks::{ChunkReader, chunk_extent};
+use super::elsewhere::{Elsewhere, FoundElsewhere};
 use super::error::RepositoryError;
 use super::fetch::FrameFetcher;
 use super::format::node::{ChunkEntry, FAN_OUT_U64};
@@ -33,6 +35,8 @@ const CACHED_CHUNK_BYTES: usize = 40 << 20;
 const SHORT_READ_BYTES: u64 = 64 << 10;
 /// This much is brought from beside when reads of metadata go on behind what is at hand.
 const AHEAD_BYTES: u64 = 256 << 10;
+/// Lost chunks that are remembered, so that whoever looks for the edges of a gap does not ask the store for each of them again.
+const REMEMBERED_LOST: usize = 1 << 16;
 /// One look at the tree and one round of requests covers this much, which bounds memory.
 const RUN_BYTES: u64 = 4 << 20;
 
@@ -43,19 +47,32 @@ pub struct VolumeReader {
     gaps: Gaps,
     /// Where the same bytes may still be had faster. Nothing it gives is believed without its id.
     beside: Option<Arc<dyn ReadAt>>,
+    /// Where damaged chunks are looked for.
+    elsewhere: Option<Arc<Elsewhere>>,
     store: Arc<Counting>,
     ring: Arc<Keyring>,
     nodes: Mutex<TreeReader>,
     chunks: Mutex<ChunkCache>,
     /// Chunk readers that no thread uses now; never more than threads have read at once.
     idle: Mutex<Vec<ChunkReader>>,
+    /// Chunks that cannot be had, and why.
+    lost: Mutex<BTreeMap<u64, String>>,
 }
 
 impl Repository {
-    /// Reads the volume of a point at any place.
+    /// Reads the volume of a point at any place. What its own packs have lost is taken from wherever else the repository holds it.
     #[must_use]
     pub fn read_point(&self, point: &ListedPoint) -> VolumeReader {
-        self.read_volume(point.point.tree, Gaps::of(point), None)
+        let store = Arc::new(Counting::new(Arc::clone(&self.store)));
+        let counted = Self { store: Arc::clone(&store) as Arc<dyn Store>, ..self.clone() };
+        VolumeReader { elsewhere: Some(counted.elsewhere(point)), ..self.reader(store, point.point.tree, Gaps::of(point)) }
+    }
+
+    /// The same, sharing with others what was found in other places.
+    #[must_use]
+    pub fn read_point_with(&self, point: &ListedPoint, elsewhere: &Arc<Elsewhere>) -> VolumeReader {
+        let store = Arc::new(Counting::new(Arc::clone(&self.store)));
+        VolumeReader { elsewhere: Some(Arc::clone(elsewhere)), ..self.reader(store, point.point.tree, Gaps::of(point)) }
     }
 
     /// Reads the volume of `tree`, whose packs are durable, at any place. Chunks that `beside` still holds unchanged are taken from
@@ -63,17 +80,23 @@ impl Repository {
     #[must_use]
     pub fn read_volume(&self, tree: Tree, gaps: Gaps, beside: Option<Arc<dyn ReadAt>>) -> VolumeReader {
         let store = Arc::new(Counting::new(Arc::clone(&self.store)));
+        VolumeReader { beside, ..self.reader(store, tree, gaps) }
+    }
+
+    fn reader(&self, store: Arc<Counting>, tree: Tree, gaps: Gaps) -> VolumeReader {
         let ring = Arc::clone(&self.ring);
         let nodes = TreeReader::new(tree, Arc::clone(&ring), fetcher(&store, &ring), NodeCache::new(CACHED_NODES));
         VolumeReader {
             tree,
             gaps,
-            beside,
+            beside: None,
+            elsewhere: None,
             store,
             ring,
             nodes: Mutex::new(nodes),
             chunks: Mutex::new(ChunkCache::new(CACHED_CHUNK_BYTES)),
             idle: Mutex::default(),
+            lost: Mutex::default(),
         }
     }
 }
@@ -87,6 +110,12 @@ impl VolumeReader {
     #[must_use]
     pub fn fetched_bytes(&self) -> u64 {
         self.store.read_bytes()
+    }
+
+    /// What its own packs have lost and other places gave, until now.
+    #[must_use]
+    pub fn found_elsewhere(&self) -> FoundElsewhere {
+        self.elsewhere.as_ref().map(|elsewhere| elsewhere.found()).unwrap_or_default()
     }
 
     /// Reads up to [`RUN_BYTES`].
@@ -137,6 +166,9 @@ impl VolumeReader {
             ChunkEntry::Hole => fill_zeros(extent, run, out),
             ChunkEntry::Unreadable => return Err(lost_at_source(extent.intersect(&run))),
             ChunkEntry::Stored(_) | ChunkEntry::StoredWithGaps(_) => {
+                if let Some(reason) = lock(&self.lost).get(&index) {
+                    return Err(IoError::Missing { extent: extent.intersect(&run), reason: reason.clone() });
+                }
                 let kept = lock(&self.chunks).get(index);
                 if let Some(bytes) = kept {
                     copy_overlap(extent, &bytes, run, out);
@@ -185,18 +217,22 @@ impl VolumeReader {
         Some(bytes)
     }
 
-    /// Brings what is stored among `wanted`. Of several damaged chunks the first within the run is named.
+    /// Brings what is stored among `wanted`. Of several chunks that turn out to be lost the first within the run is named.
     fn fetch(&self, first_chunk: u64, wanted: &[ChunkEntry], run: Extent, out: &mut [u8]) -> Result<(), IoError> {
         let idle = lock(&self.idle).pop();
-        let mut reader = idle.unwrap_or_else(|| ChunkReader::new(fetcher(&self.store, &self.ring), Arc::clone(&self.ring)));
+        let mut reader = idle
+            .unwrap_or_else(|| ChunkReader::new(fetcher(&self.store, &self.ring), Arc::clone(&self.ring), self.elsewhere.clone()));
         let mut lost: Option<(Extent, RepositoryError)> = None;
         let read = reader.read(&self.tree, first_chunk, wanted, &mut |extent, chunk| {
             let place = extent.intersect(&run);
             match chunk {
                 Ok(bytes) => self.deliver(extent, bytes, run, out),
-                Err(_) if place.is_empty() => {}
-                Err(error) if lost.as_ref().is_none_or(|(known, _)| place < *known) => lost = Some((place, error)),
-                Err(_) => {}
+                Err(error) => {
+                    self.remember_lost(extent, &error);
+                    if !place.is_empty() && lost.as_ref().is_none_or(|(known, _)| place < *known) {
+                        lost = Some((place, error));
+                    }
+                }
             }
             Ok(())
         });
@@ -205,6 +241,13 @@ impl VolumeReader {
         match lost {
             Some((place, error)) => Err(refusal(place, error)),
             None => Ok(()),
+        }
+    }
+
+    fn remember_lost(&self, extent: Extent, error: &RepositoryError) {
+        let mut lost = lock(&self.lost);
+        if lost.len() < REMEMBERED_LOST {
+            lost.insert(extent.offset / self.chunk_bytes(), error.to_string());
         }
     }
 

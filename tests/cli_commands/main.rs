@@ -11,6 +11,7 @@
 mod allocated;
 mod changes;
 mod damage;
+mod degraded;
 mod devices;
 mod diff_files;
 mod files;
