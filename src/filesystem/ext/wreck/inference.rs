@@ -29,6 +29,8 @@ const LOG_FLEX_GROUPS: [u8; 8] = [4, 0, 1, 2, 3, 5, 6, 7];
 const CLUSTER_BLOCKS: [u32; 4] = [1, 16, 4, 8];
 /// The first groups, in which inodes must lie for a superblock to be believed.
 const TRIED_GROUPS: u32 = 8;
+/// Witnesses that are asked about one superblock: there are thousands of these.
+const MOST_ASKED: usize = 64;
 /// The inode of the journal.
 const JOURNAL: u32 = 8;
 const FIRST_INODE: u32 = 11;
@@ -41,6 +43,7 @@ struct Testimony {
     /// The byte where the first inode table begins.
     table: u64,
     seed: Option<u32>,
+    has_journal: bool,
     witnesses: Vec<Witness>,
 }
 
@@ -103,7 +106,15 @@ fn agree(source: &dyn ReadAt, block_bytes: u32, witnesses: Vec<Witness>) -> Opti
     let (table, _) = most_common(tables)?;
     let seeds = witnesses.iter().filter_map(|witness| witness.seed(source, inode_bytes));
     let seed = most_common(seeds).filter(|(_, count)| *count >= LEAST_WITNESSES).map(|(seed, _)| seed);
-    Some(Testimony { block_bytes, inode_bytes, table, seed, witnesses })
+    let has_journal = has_journal(source, table, inode_bytes);
+    Some(Testimony { block_bytes, inode_bytes, table, seed, has_journal, witnesses })
+}
+
+/// True when the journal's inode was ever written.
+fn has_journal(source: &dyn ReadAt, table: u64, inode_bytes: u16) -> bool {
+    let mut bytes = vec![0; usize::from(inode_bytes)];
+    let at = table.saturating_add(u64::from(JOURNAL - 1) * u64::from(inode_bytes));
+    source.read_at(at, &mut bytes).is_ok() && bytes.iter().any(|byte| *byte != 0)
 }
 
 /// How long inodes are if these two lie in one table.
@@ -130,7 +141,7 @@ impl Testimony {
         let Some(leading) = table.checked_sub(2 * room + first_block) else { return Vec::new() };
         let make = |inodes_per_group: u32| {
             let shape = Shape { log_flex_groups, cluster_blocks, leading, inodes_per_group };
-            self.superblock(source, &shape).filter(|superblock| superblock.check().is_ok())
+            self.superblock(source.size(), &shape).filter(|superblock| superblock.check().is_ok())
         };
         self.inodes_in_a_group(source, table - room).into_iter().filter_map(make).collect()
     }
@@ -166,9 +177,6 @@ impl Testimony {
     }
 }
 
-/// Witnesses that are asked about one superblock: there are thousands of these.
-const MOST_ASKED: usize = 64;
-
 /// What is not known from the witnesses alone.
 struct Shape {
     log_flex_groups: u8,
@@ -179,12 +187,12 @@ struct Shape {
 }
 
 impl Testimony {
-    fn superblock(&self, source: &dyn ReadAt, shape: &Shape) -> Option<Superblock> {
-        let blocks = source.size() / u64::from(self.block_bytes);
+    fn superblock(&self, size: u64, shape: &Shape) -> Option<Superblock> {
+        let blocks = size / u64::from(self.block_bytes);
         let blocks_per_group = self.block_bytes.checked_mul(8)?.checked_mul(shape.cluster_blocks)?;
         let first_data_block = u32::from(self.block_bytes == 1024 && shape.cluster_blocks == 1);
         let groups = blocks.checked_sub(u64::from(first_data_block))?.div_ceil(u64::from(blocks_per_group));
-        let features = self.features(source, shape);
+        let features = self.features(shape);
         let descriptor_bytes = if features.has_incompat(incompat::BITS_64) { 64 } else { 32 };
         let descriptor_blocks = groups.div_ceil(u64::from(self.block_bytes) / u64::from(descriptor_bytes));
         Some(Superblock {
@@ -218,13 +226,13 @@ impl Testimony {
     }
 
     /// Only what changes how inodes and directories are read.
-    fn features(&self, source: &dyn ReadAt, shape: &Shape) -> Features {
+    fn features(&self, shape: &Shape) -> Features {
         let any = |says: fn(&Witness) -> bool, bit: u32| if self.witnesses.iter().any(says) { bit } else { 0 };
         let when = |holds: bool, bit: u32| if holds { bit } else { 0 };
         let has_checksums = self.seed.is_some();
         let has_trees = any(|witness| witness.has_tree, incompat::EXTENTS);
         Features {
-            compat: compat::DIR_INDEX | when(self.has_journal(source), compat::HAS_JOURNAL),
+            compat: compat::DIR_INDEX | when(self.has_journal, compat::HAS_JOURNAL),
             incompat: has_trees
                 | any(|witness| witness.has_kinds, incompat::FILETYPE)
                 | when(shape.log_flex_groups > 0, incompat::FLEX_BG)
@@ -234,11 +242,5 @@ impl Testimony {
                 | when(shape.cluster_blocks > 1, ro_compat::BIGALLOC)
                 | when(has_checksums, ro_compat::METADATA_CSUM),
         }
-    }
-
-    fn has_journal(&self, source: &dyn ReadAt) -> bool {
-        let mut bytes = vec![0; usize::from(self.inode_bytes)];
-        let at = self.table + u64::from(JOURNAL - 1) * u64::from(self.inode_bytes);
-        source.read_at(at, &mut bytes).is_ok() && bytes.iter().any(|byte| *byte != 0)
     }
 }
