@@ -127,7 +127,7 @@ pub(super) fn affected_text(all: &[AffectedFiles]) -> String {
         0 => String::new(),
         bytes => format!(
             "{bytes} of these bytes are no file's data: the file system's own structures, its journal, or space that is only reserved; \
-             have it checked before it is mounted\n"
+             'icecore check-volume' says what that hits, and 'icecore salvage' takes files out without mounting\n"
         ),
     };
     let harmless = match sum(|files| files.free.bytes() + files.outside.bytes()) {

@@ -102,7 +102,7 @@ impl PiecedTree {
     pub fn evidence(&self, number: InodeNumber) -> Result<Evidence, SalvageError> {
         let plain = self.plain_number(number);
         let finds = self.finds();
-        let found = finds.inode(plain.0)?.unwrap_or_else(|| Found::unknown());
+        let found = finds.inode(plain.0)?.unwrap_or_else(Found::unknown);
         Ok(Evidence {
             inode: found.proof,
             name: if plain == self.root() { NameProof::Checksum } else { finds.best_name(plain.0)? },

@@ -106,8 +106,11 @@ mod tests {
     use super::*;
     use crate::testkit::volume::MemoryVolume;
 
-    /// A disk with tables at some sectors: slot, kind, first sector and length.
-    fn disk(tables: &[(u64, &[(usize, u8, u32, u32)])]) -> MemoryVolume {
+    /// An entry of a table: slot, kind, first sector and length.
+    type Entry = (usize, u8, u32, u32);
+
+    /// A disk with tables at some sectors.
+    fn disk(tables: &[(u64, &[Entry])]) -> MemoryVolume {
         let mut bytes = vec![0; 1 << 20];
         for (sector, slots) in tables {
             let at = (sector * SECTOR) as usize;
