@@ -13,6 +13,7 @@ mod args;
 mod catalog;
 mod commands;
 mod context;
+mod damage_views;
 mod dispatch;
 mod failure;
 mod file_views;
@@ -27,6 +28,7 @@ mod terminal;
 mod text;
 mod times;
 mod views;
+mod wreck;
 
 use context::Context;
 use interrupts::Interrupts;

@@ -25,9 +25,14 @@ const ROOMS: &[Room] = &[
     Room { name: "repository", floor: 2, may_use: &["base", "store"] },
     Room { name: "filesystem", floor: 2, may_use: &["base"] },
     Room { name: "catalog", floor: 3, may_use: &["base", "repository", "filesystem"] },
-    Room { name: "job", floor: 4, may_use: &["base", "device", "store", "repository", "filesystem", "catalog"] },
-    Room { name: "cli", floor: 6, may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "job"] },
-    Room { name: rules::CELLAR, floor: 9, may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "job"] },
+    Room { name: "salvage", floor: 3, may_use: &["base", "filesystem"] },
+    Room { name: "job", floor: 4, may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage"] },
+    Room { name: "cli", floor: 6, may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage", "job"] },
+    Room {
+        name: rules::CELLAR,
+        floor: 9,
+        may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage", "job"],
+    },
 ];
 
 /// Files that are no room: the front door of the library, and the binary.

@@ -1,5 +1,6 @@
 //! The part of the cellar that the targets need.
 
 pub mod exercise;
+pub mod exercise_wreck;
 pub mod fuzz_target;
 pub mod patched;

@@ -1,9 +1,9 @@
-"""Makes a tree of many small files, and changes it. files.py fill MOUNT FILES | files.py change MOUNT ROUND"""
+"""Makes a tree of many small files in FOLDERS folders, and changes it. files.py fill MOUNT FILES | files.py change MOUNT ROUND"""
 import os
 import random
 import sys
 
-FOLDERS = 2_000
+FOLDERS = int(os.environ.get("FOLDERS", "2000"))
 WORDS = ("report invoice letter notes photo scan draft budget contract backup summary minutes agenda receipt order ticket profile "
          "config module library header source object package archive journal index catalog snapshot volume extent bitmap inode").split()
 ENDINGS = "txt pdf jpg conf log c h rs py json xml html dat db tmp".split()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What file catalogs cost and how quickly files are found: an ext4 image of FILES small files, POINTS backups with a hundred changes
-# between them. Needs root, and 3 GiB in WORK. Prints one line a number.
+# What file catalogs cost and how quickly files are found: an ext4 image of FILES small files in FOLDERS folders, POINTS backups with a
+# hundred changes between them. Needs root, and 3 GiB in WORK. Prints one line a number.
 set -eu
 WORK=${WORK:-/var/tmp/icecore-find}
 FILES=${FILES:-1000000}

@@ -25,6 +25,16 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// The bytes of the volume that it is about.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        match self {
+            Self::Unreadable { extent } | Self::ChangeListWrong { extent } | Self::Damaged { extent, .. } => *extent,
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

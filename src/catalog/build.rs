@@ -7,8 +7,9 @@
 //! What may have changed is what differs between the two points, and what journal replay changed in either of them: a byte of the
 //! replayed view can differ for these reasons only. Where anything is in doubt the catalog is made anew.
 
+mod digest;
+mod directories;
 mod gather;
-mod group;
 mod merge;
 mod old;
 
@@ -129,6 +130,7 @@ pub fn build(filesystem: &dyn Filesystem, basis: Basis<'_>, scratch: &Path, put:
     }
     let mut merger = Merger::new(filesystem, old.as_mut(), gathered, scratch);
     merger.merge(put)?;
+    merger.put_directories(put)?;
     merger.put_links(put)?;
     Ok(merger.built(header))
 }

@@ -123,6 +123,7 @@ fn places(filesystem: &dyn Filesystem, inode: &Inode) -> Result<Content, Filesys
             match segment.source {
                 Source::Hole | Source::Unwritten(_) => {}
                 Source::Inline(_) => return Ok(Content::Inline),
+                Source::Lost(_) => return Ok(Content::Unlisted),
                 Source::Disk(disk) => join(&mut places, Place { file: segment.extent.offset, disk, length: segment.extent.length }),
             }
             if places.len() > MAX_PLACES {

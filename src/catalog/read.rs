@@ -104,8 +104,8 @@ pub fn read_contents(
     Ok(())
 }
 
-/// Pages decoded at once: the pages of a leaf come together.
-const PAGES_TOGETHER: usize = 64;
+/// Pages decoded at once: as many as are brought together.
+const PAGES_TOGETHER: usize = 256;
 
 fn content(number: u64, page: Option<&[u8]>) -> Result<PageContent, CatalogError> {
     match (shelf(number), page) {

@@ -24,6 +24,7 @@ mod place;
 pub(super) mod points;
 pub(super) mod prune;
 pub(super) mod restore;
+pub(super) mod salvage;
 pub(super) mod stat;
 mod values;
 
@@ -68,6 +69,8 @@ pub(super) enum Command {
     Cat(cat::CatArgs),
     Cp(cp::CpArgs),
     Stat(stat::StatArgs),
+    Salvage(salvage::SalvageArgs),
+    CheckVolume(salvage::CheckVolumeArgs),
     Forget(forget::ForgetArgs),
     Prune(prune::PruneArgs),
     Key(key::KeyArgs),

@@ -3,6 +3,7 @@
 pub(super) mod backup;
 pub(super) mod cat;
 pub(super) mod check;
+pub(super) mod check_volume;
 pub(super) mod cp;
 pub(super) mod demo;
 pub(super) mod diff;
@@ -17,6 +18,7 @@ pub(super) mod manual;
 pub(super) mod points;
 pub(super) mod prune;
 pub(super) mod restore;
+pub(super) mod salvage;
 pub(super) mod stat;
 
 use std::fs;

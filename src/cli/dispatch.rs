@@ -26,6 +26,8 @@ pub(super) fn dispatch(command: Command, context: Context) -> anyhow::Result<Out
         Command::Cat(args) => run!(cat, args.settle()),
         Command::Cp(args) => run!(cp, args.settle()?),
         Command::Stat(args) => run!(stat, args.settle()),
+        Command::Salvage(args) => run!(salvage, args.settle()?),
+        Command::CheckVolume(args) => run!(check_volume, args.settle()),
         Command::Forget(args) => run!(forget, args.settle()?),
         Command::Prune(args) => run!(prune, args.settle()?),
         Command::Key(args) => run!(key, args.settle()?),

@@ -6,7 +6,7 @@ use super::place::{OpenPlace, Origin};
 use super::times;
 use super::views::ExtentView;
 use crate::catalog::Record;
-use crate::filesystem::{FileKind, FileTime, Inode, Kind, View};
+use crate::filesystem::{FileKind, FileTime, Filesystem, Inode, Kind, View};
 use crate::job::extract::{FileFinding, FileFindingKind};
 
 /// A name or path: a string where it is UTF-8, and otherwise an object with its bytes.
@@ -47,23 +47,29 @@ pub(super) struct SourceView {
 
 impl From<&OpenPlace> for SourceView {
     fn from(place: &OpenPlace) -> Self {
-        let (point, volume, device) = match &place.origin {
+        Self::new(&place.origin, &place.path, place.filesystem.as_ref())
+    }
+}
+
+impl SourceView {
+    pub(super) fn new(origin: &Origin, path: &[u8], filesystem: &dyn Filesystem) -> Self {
+        let (point, volume, device) = match origin {
             Origin::Point { id, volume, .. } => (Some(id.clone()), Some(volume.clone()), None),
             Origin::Device { path, .. } => (None, None, Some(NameView(path.as_os_str().as_encoded_bytes().to_vec()))),
         };
-        let (view, view_reason) = match place.filesystem.view() {
+        let (view, view_reason) = match filesystem.view() {
             View::Clean => ("clean", None),
             View::Replayed { .. } => ("replayed", None),
             View::Stale { reason } => ("stale", Some(reason.clone())),
         };
         Self {
             data_verified: point.is_some(),
-            live: matches!(place.origin, Origin::Device { live: true, .. }),
+            live: matches!(origin, Origin::Device { live: true, .. }),
             point,
             volume,
             device,
-            path: NameView(place.path.clone()),
-            filesystem: filesystem_name(place.filesystem.identity().kind),
+            path: NameView(path.to_vec()),
+            filesystem: filesystem_name(filesystem.identity().kind),
             view,
             view_reason,
         }
@@ -244,7 +250,7 @@ mod tests {
             (FileKind::Regular, 0o7000, "---S--S--T"),
             (FileKind::Symlink, 0o777, "lrwxrwxrwx"),
         ] {
-            assert_eq!(mode_text(&Inode::model(InodeNumber(1), kind, mode)), text);
+            assert_eq!(mode_text(&Inode::made_up(InodeNumber(1), kind, mode)), text);
         }
     }
 

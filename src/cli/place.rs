@@ -14,7 +14,7 @@ use crate::base::io::ReadAt;
 use crate::device::{self, DeviceError, Mounted, SourceOptions};
 use crate::filesystem::{self, Filesystem, Inode, Links, printable, resolve};
 use crate::job::JobError;
-use crate::repository::{PointListing, Repository, VolumeReader};
+use crate::repository::{FoundElsewhere, PointListing, Repository, VolumeReader};
 
 /// What the user named.
 #[derive(Debug)]
@@ -51,6 +51,17 @@ pub(super) enum Origin {
     },
 }
 
+/// The bytes of an opened place.
+#[derive(Debug)]
+pub(super) struct OpenSource {
+    pub(super) bytes: Arc<dyn ReadAt>,
+    pub(super) origin: Origin,
+    /// As the user wrote it, from the root.
+    pub(super) path: Vec<u8>,
+    /// Bytes of the volume, image or device.
+    pub(super) source_bytes: u64,
+}
+
 /// An opened place.
 #[derive(Debug)]
 pub(super) struct OpenPlace {
@@ -78,23 +89,33 @@ impl Place {
 
     /// The same, in a repository that may be unlocked already.
     pub(super) fn open_in(&self, context: &Context, unlocked: &Unlocked) -> anyhow::Result<OpenPlace> {
-        let (named, path) = split(&self.text, Path::exists)?;
-        let (source, origin) = match named {
-            Named::Point(selector) => self.open_point(context, unlocked, &selector)?,
-            Named::Device(path) => self.open_device(path)?,
-        };
-        let source_bytes = source.size();
-        let source = match self.partition {
-            Some(number) => filesystem::partition(&source, number).map_err(JobError::from)?,
-            None => source,
-        };
-        let filesystem = filesystem::open(source).map_err(JobError::from)?;
+        let OpenSource { bytes, origin, path, source_bytes } = self.open_source(context, unlocked)?;
+        let filesystem = filesystem::open(bytes).map_err(JobError::from)?;
         if let Some(reason) = filesystem.view().stale() {
             output::warn(&format!("the journal could not be applied, so all this may be older than what was there: {reason}"));
         }
         let links = if self.follow { Links::Follow } else { Links::Keep };
         let inode = resolve(filesystem.as_ref(), &path, links).map_err(JobError::from)?;
         Ok(OpenPlace { filesystem, origin, path, inode, source_bytes })
+    }
+
+    /// Opens the bytes of what is named, whatever they hold.
+    pub(super) fn open_source(&self, context: &Context, unlocked: &Unlocked) -> anyhow::Result<OpenSource> {
+        let (named, path) = split(&self.text, Path::exists)?;
+        let (bytes, origin) = match named {
+            Named::Point(selector) => self.open_point(context, unlocked, &selector)?,
+            Named::Device(path) => self.open_device(path)?,
+        };
+        let source_bytes = bytes.size();
+        Ok(OpenSource { bytes: self.partition_of(bytes)?, origin, path, source_bytes })
+    }
+
+    /// The partition that is meant, or all there is.
+    pub(super) fn partition_of(&self, bytes: Arc<dyn ReadAt>) -> Result<Arc<dyn ReadAt>, JobError> {
+        match self.partition {
+            Some(number) => Ok(filesystem::partition(&bytes, number)?),
+            None => Ok(bytes),
+        }
     }
 
     /// The point that is meant, when it is one and no path in it.
@@ -179,6 +200,14 @@ impl OpenPlace {
             Origin::Point { .. } => "every chunk verified",
             Origin::Device { live: false, .. } => "data unverified",
             Origin::Device { live: true, .. } => "data unverified, and read while it changed",
+        }
+    }
+
+    /// What the point's own packs have lost and others gave; nothing of an image or device.
+    pub(super) fn found_elsewhere(&self) -> FoundElsewhere {
+        match &self.origin {
+            Origin::Point { reader, .. } => reader.found_elsewhere(),
+            Origin::Device { .. } => FoundElsewhere::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::error::{FilesystemError, Object};
 use super::ext::Ext;
 use super::face::Filesystem;
-use super::partition::partitions;
+use super::partition::{Partition, partitions};
 use super::xfs::Xfs;
 use crate::base::io::ReadAt;
 
@@ -54,23 +54,28 @@ pub fn open(source: Arc<dyn ReadAt>) -> Result<Box<dyn Filesystem>, FilesystemEr
     if Ext::is_here(&*source) {
         return Ok(Box::new(Ext::open(source)?));
     }
-    Err(FilesystemError::Unrecognised { found: describe(&*source)? })
+    Err(describe(&*source)?)
 }
 
 /// What stands where a filesystem should begin.
-fn describe(source: &dyn ReadAt) -> Result<String, FilesystemError> {
+fn describe(source: &dyn ReadAt) -> Result<FilesystemError, FilesystemError> {
     if let Some(known) = SIGNATURES.iter().find(|known| has(source, known.at, known.bytes)) {
-        return Ok(known.found.to_owned());
+        return Ok(FilesystemError::unrecognised(known.found));
     }
-    match partitions(source) {
-        Ok(list) if !list.is_empty() => {
-            let numbers: Vec<String> = list.iter().map(|partition| partition.number.to_string()).collect();
-            return Ok(format!("a partition table: choose one with --partition {}", numbers.join(" or ")));
-        }
-        Ok(_) => {}
-        Err(error) => return Ok(format!("a partition table that cannot be read: {error}")),
-    }
-    Ok(if is_zero(source)? { "nothing but zeros" } else { "bytes without a known signature" }.to_owned())
+    let found = match partitions(source) {
+        Ok(list) if !list.is_empty() => return Ok(a_disk(&list)),
+        Ok(_) if is_zero(source)? => "nothing but zeros".to_owned(),
+        Ok(_) => "bytes without a known signature".to_owned(),
+        Err(error) => format!("a partition table that cannot be read: {error}"),
+    };
+    Ok(FilesystemError::unrecognised(found))
+}
+
+fn a_disk(list: &[Partition]) -> FilesystemError {
+    let partitions: Vec<u32> = list.iter().map(|partition| partition.number).collect();
+    let numbers: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+    let found = format!("a partition table: choose one with --partition {}", numbers.join(" or "));
+    FilesystemError::Unrecognised { found, partitions }
 }
 
 fn has(source: &dyn ReadAt, at: u64, bytes: &[u8]) -> bool {

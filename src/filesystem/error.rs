@@ -60,6 +60,8 @@ pub enum FilesystemError {
     Unrecognised {
         /// What stands there instead, and what to try.
         found: String,
+        /// The numbers of the partitions, if it is a disk with partitions.
+        partitions: Vec<u32>,
     },
     /// A feature that this reader does not know. Guessing would show wrong bytes.
     #[error("{object} uses {feature}, which is not supported")]
@@ -97,6 +99,14 @@ pub enum FilesystemError {
         /// Which.
         object: Object,
     },
+    /// The part that would answer is lost.
+    #[error("{object} is lost: {reason}")]
+    Lost {
+        /// Which.
+        object: Object,
+        /// How that is known.
+        reason: String,
+    },
     /// More memory than a reader may take.
     #[error("{object} needs more than the {limit} bytes of memory that a reader may take")]
     TooLarge {
@@ -111,5 +121,10 @@ impl FilesystemError {
     /// Says what is wrong with `object`, which begins at byte `at`.
     pub fn corrupt(object: Object, at: u64, what: impl Into<String>) -> Self {
         Self::Corrupt { object, at, what: what.into() }
+    }
+
+    /// Says what stands where a filesystem should begin.
+    pub fn unrecognised(found: impl Into<String>) -> Self {
+        Self::Unrecognised { found: found.into(), partitions: Vec::new() }
     }
 }

@@ -26,13 +26,16 @@ mod groups;
 mod inline;
 mod journal;
 mod link;
+mod losses;
 mod pointers;
 mod record;
 mod recovery;
 mod runs;
+mod segments;
 mod superblock;
 mod times;
 mod volume;
+mod wreck;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -50,6 +53,7 @@ use record::{BODY, BODY_BYTES, Record};
 use recovery::{Recovered, recover};
 use superblock::Superblock;
 use volume::Volume;
+use wreck::Remains;
 
 /// The root directory has this number everywhere.
 const ROOT: u32 = 2;
@@ -65,14 +69,20 @@ pub struct Ext {
     fast: FastCommits,
     journal: Vec<(u64, u64)>,
     error_recorded: bool,
+    /// What was found in place of lost parts; nothing unless it was opened as a wreck.
+    remains: Remains,
 }
 
 impl Ext {
     /// Opens a filesystem and replays its journal in memory.
     pub fn open(source: Arc<dyn ReadAt>) -> Result<Self, FilesystemError> {
-        let Recovered { raw, volume, overlaid, fast, view, journal, error_recorded } = recover(&source)?;
+        Ok(Self::new(recover(&source)?, Remains::default()))
+    }
+
+    fn new(recovered: Recovered, remains: Remains) -> Self {
+        let Recovered { raw, volume, overlaid, fast, view, journal, error_recorded } = recovered;
         let identity = identity(&volume.superblock);
-        Ok(Self { identity, view, volume, raw, overlaid, fast, journal, error_recorded })
+        Self { identity, view, volume, raw, overlaid, fast, journal, error_recorded, remains }
     }
 
     /// True when `source` begins as these filesystems do.
@@ -91,12 +101,23 @@ impl Ext {
             Record::new(number, &bytes, place.offset)?.verify_extra()?;
             return Ok(bytes);
         }
+        self.volume.mend_inode(number, place.offset, &mut bytes);
         let record = Record::new(number, &bytes, place.offset)?;
         if record.is_blank() || self.is_never_used(number)? {
             return Err(not_in_use(number));
         }
-        record.verify(&self.volume.superblock)?;
+        self.verify(&record)?;
         Ok(bytes)
+    }
+
+    /// Verifies an inode: in a wreck without checksums, by everything that must make sense.
+    fn verify(&self, record: &Record<'_>) -> Result<(), FilesystemError> {
+        let superblock = &self.volume.superblock;
+        record.verify(superblock)?;
+        if self.volume.is_wreck() && !superblock.has_inode_checksums() && record.links()? != 0 {
+            return wreck::make_sense(record, &self.volume);
+        }
+        Ok(())
     }
 
     /// The record behind an inode that was handed out before.
@@ -124,12 +145,16 @@ impl Ext {
             return Err(FilesystemError::corrupt(object, place.offset, "it is reserved, and no directory may name it"));
         }
         let bytes = self.raw_inode(number)?;
-        let record = Record::new(number, &bytes, place.offset)?;
+        self.decode(&Record::new(number, &bytes, place.offset)?)
+    }
+
+    /// A verified inode as others see it, if a directory may name it.
+    fn decode(&self, record: &Record<'_>) -> Result<Inode, FilesystemError> {
         if record.links()? == 0 {
-            return Err(not_in_use(number));
+            return Err(not_in_use(record.number));
         }
         if record.has_flag(flags::EA_INODE)? {
-            return Err(FilesystemError::corrupt(object, place.offset, "it holds an attribute, and no directory may name it"));
+            return Err(record.fields.corrupt("it holds an attribute, and no directory may name it"));
         }
         record.decode(&self.volume.superblock)
     }
@@ -186,7 +211,10 @@ impl Filesystem for Ext {
     }
 
     fn map(&self, file: &Inode, range: Extent) -> Result<Vec<Segment>, FilesystemError> {
-        self.segments(file, range)
+        match self.segments(file, range) {
+            Err(error) if self.volume.is_wreck() && !wreck::is_stop(&error) => Ok(wreck::all_lost(file, range, &error)),
+            segments => segments,
+        }
     }
 
     fn link_target(&self, link: &Inode) -> Result<Vec<u8>, FilesystemError> {

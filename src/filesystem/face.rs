@@ -78,6 +78,8 @@ pub enum Source {
     Unwritten(u64),
     /// The bytes lie in metadata. At most 64 KiB.
     Inline(Vec<u8>),
+    /// Nobody knows where they lie: the part of the map that would say so is lost. Only a [`Wreck`](super::Wreck) shows this.
+    Lost(String),
 }
 
 /// A run of a file's bytes.
@@ -171,6 +173,9 @@ pub trait Filesystem: Send + Sync + fmt::Debug {
                 let have = bytes.len().min(out.len());
                 out[..have].copy_from_slice(&bytes[..have]);
                 out[have..].fill(0);
+            }
+            Source::Lost(reason) => {
+                return Err(FilesystemError::Lost { object: Object::Map(file.number.0), reason: reason.clone() });
             }
             Source::Disk(at) => self
                 .volume()

@@ -78,10 +78,9 @@ pub struct Inode {
 }
 
 impl Inode {
-    /// An inode of no real filesystem, for models.
-    #[cfg(any(test, feature = "testkit"))]
+    /// An inode that lies in no filesystem: a stand-in for a lost one, or a model.
     #[must_use]
-    pub fn model(number: InodeNumber, kind: FileKind, mode: u16) -> Self {
+    pub fn made_up(number: InodeNumber, kind: FileKind, mode: u16) -> Self {
         let (accessed, modified, changed) = Default::default();
         Self {
             number,

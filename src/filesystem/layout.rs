@@ -33,6 +33,8 @@ pub fn map_stretches<E>(
 pub fn is_data(segment: &Segment) -> bool {
     match segment.source {
         Source::Disk(_) | Source::Inline(_) => true,
+        // What is lost must be asked for, so that whoever copies hears of it.
+        Source::Lost(_) => true,
         Source::Hole | Source::Unwritten(_) => false,
     }
 }
@@ -86,7 +88,7 @@ impl Layout {
     fn add(&mut self, segment: &Segment, last_end: &mut Option<(u64, u64)>) {
         let (extent, length) = (segment.extent, segment.extent.length);
         match segment.source {
-            Source::Hole => return,
+            Source::Hole | Source::Lost(_) => return,
             Source::Unwritten(_) => {
                 self.unwritten_bytes += length;
                 return;

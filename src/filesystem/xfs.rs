@@ -26,6 +26,7 @@ mod directory;
 mod disk;
 mod features;
 mod fork;
+mod found;
 mod free;
 mod geometry;
 mod group;
@@ -40,11 +41,14 @@ mod run;
 mod seal;
 mod superblock;
 mod tree;
+mod wreck;
 
 use disk::Disk;
 use fork::Fork;
 use inode_core::Core;
+use recovery::Recovered;
 use superblock::Superblock;
+use wreck::Salvage;
 
 /// An XFS volume.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ pub struct Xfs {
     disk: Disk,
     /// Inodes whose mapping the log leaves half changed.
     uncertain: BTreeSet<u64>,
+    /// For a volume of which parts are lost.
+    salvage: Option<Salvage>,
 }
 
 impl Xfs {
@@ -65,6 +71,11 @@ impl Xfs {
     pub fn open(source: Arc<dyn ReadAt>) -> Result<Self, FilesystemError> {
         let on_disk = superblock::read(&source)?;
         let recovered = recovery::replay(&source, &on_disk)?;
+        Self::after_replay(source, recovered)
+    }
+
+    /// The volume as replay leaves it, by its superblock of then.
+    fn after_replay(source: Arc<dyn ReadAt>, recovered: Recovered) -> Result<Self, FilesystemError> {
         let volume = Arc::new(Overlaid::new(source, recovered.overlay));
         let cached: Arc<dyn ReadAt> = Arc::new(Cached::new(Arc::clone(&volume) as Arc<dyn ReadAt>, METADATA_CACHE_BYTES));
         let superblock = superblock::read(&cached)?;
@@ -75,6 +86,7 @@ impl Xfs {
             disk: Disk::new(cached, superblock.geometry.clone()),
             superblock,
             uncertain: recovered.uncertain,
+            salvage: None,
         })
     }
 
@@ -116,6 +128,9 @@ impl Filesystem for Xfs {
     }
 
     fn inode(&self, number: InodeNumber) -> Result<Inode, FilesystemError> {
+        if self.salvage.is_some() {
+            return self.inode_in_place(number);
+        }
         let absent = || FilesystemError::NotFound { path: format!("inode {}", number.0) };
         let place = self.disk.geometry().inode(number.0).ok_or_else(absent)?;
         if !inode_tree::is_in_use(&self.disk, place)? {
@@ -135,6 +150,9 @@ impl Filesystem for Xfs {
         let range = range.intersect(&Extent::new(0, file.size));
         if range.is_empty() || file.kind != FileKind::Regular {
             return Ok(Vec::new());
+        }
+        if self.salvage.is_some() {
+            return Ok(self.map_around(file, range));
         }
         let fork = self.data(file, Object::Map)?;
         map::segments(&fork, range)

@@ -8,6 +8,7 @@ use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::IoError;
 use crate::filesystem::FilesystemError;
 use crate::repository::{CodecError, RepositoryError};
+use crate::salvage::SalvageError;
 use crate::store::StoreErrorKind;
 
 /// A failed job.
@@ -25,6 +26,9 @@ pub enum JobError {
     /// The filesystem in a volume failed.
     #[error(transparent)]
     Filesystem(#[from] FilesystemError),
+    /// Too little is left of a volume, or there is no room for what was found.
+    #[error(transparent)]
+    Salvage(SalvageError),
     /// The target of an extraction failed.
     #[error("cannot {act} {path}; {advice}")]
     Target {
@@ -84,6 +88,16 @@ pub enum JobError {
     Cancelled,
 }
 
+impl From<SalvageError> for JobError {
+    fn from(error: SalvageError) -> Self {
+        match error {
+            SalvageError::Cancelled => Self::Cancelled,
+            SalvageError::Filesystem(error) => Self::Filesystem(error),
+            error @ SalvageError::Scratch(_) => Self::Salvage(error),
+        }
+    }
+}
+
 /// Stable kinds of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobErrorKind {
@@ -119,7 +133,9 @@ impl JobError {
             }
             Self::Refused(_) => JobErrorKind::Refused,
             Self::Io(IoError::Os { source, .. }) => system_kind(source),
-            Self::Io(_) | Self::Codec(_) | Self::Worker(_) | Self::Target { .. } | Self::Output(_) => JobErrorKind::Failure,
+            Self::Io(_) | Self::Codec(_) | Self::Worker(_) | Self::Target { .. } | Self::Output(_) | Self::Salvage(_) => {
+                JobErrorKind::Failure
+            }
         }
     }
 }
@@ -131,7 +147,7 @@ fn filesystem_kind(error: &FilesystemError) -> JobErrorKind {
             IoError::Cancelled => JobErrorKind::Cancelled,
             IoError::Os { source, .. } => system_kind(source),
         },
-        FilesystemError::Corrupt { .. } => JobErrorKind::Damage,
+        FilesystemError::Corrupt { .. } | FilesystemError::Lost { .. } => JobErrorKind::Damage,
         FilesystemError::NotFound { .. } | FilesystemError::NotADirectory { .. } => JobErrorKind::NotFound,
         FilesystemError::Unrecognised { .. }
         | FilesystemError::Unsupported { .. }

@@ -22,7 +22,9 @@ mod tree;
 mod tests;
 
 pub use archive::Archive;
+pub use attributes::Attributes;
 pub use directory::{DirectoryOptions, DirectoryTarget};
+pub(super) use findings::MAX_FINDINGS;
 pub use findings::{FileFinding, FileFindingKind, FileFindings};
 pub use refusal::is_out_of_reach;
 pub(super) use refusal::{Refusal, unreadable};
@@ -33,7 +35,6 @@ use crate::base::extent::{Extent, ExtentSet};
 use crate::base::progress::Progress;
 use crate::filesystem::{Filesystem, Inode, Spot, walk};
 use crate::job::JobError;
-use attributes::Attributes;
 use content::with_readers;
 use refusal::Remarks;
 use tree::TreeExtractor;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   walk the tree ─► batches of neighbouring chunks ─► fetch, verify, compare, write (several threads)
+//!                                                        └ damaged: the same chunk out of other points' packs
 //! ```
 
 mod batch;
@@ -17,9 +18,12 @@ use crate::base::finding::Finding;
 use crate::base::io::{ReadAt, WriteAt};
 use crate::base::progress::Progress;
 use crate::job::JobError;
+use crate::job::affected::{AffectedFiles, affected_files};
 use crate::repository::format::node::ChunkEntry;
 use crate::repository::format::point::Tree;
-use crate::repository::{ListedPoint, Repository, RepositoryError, VolumePiece, chunk_extent};
+use crate::repository::{
+    ChunkReader, Elsewhere, FoundElsewhere, ListedPoint, Repository, RepositoryError, VolumePiece, chunk_extent,
+};
 use batch::BatchWriter;
 
 /// What a point can be restored to: written, and read back.
@@ -56,6 +60,10 @@ pub struct RestoreReport {
     pub omitted_bytes: u64,
     /// Ranges of the target that were not restored, ascending.
     pub findings: Vec<Finding>,
+    /// What the point's own packs have lost and others gave.
+    pub found_elsewhere: FoundElsewhere,
+    /// Which files the findings hit, if the caller asked for what there is.
+    pub files: Vec<AffectedFiles>,
 }
 
 /// A batch holds this many bytes of the volume, unless one chunk is longer: large enough for the disk, small enough for every thread
@@ -84,20 +92,27 @@ pub fn restore(
     }
     progress.begin("restoring", tree.size);
     let writer = BatchWriter::new(&point.point, target, options, progress);
-    let ended = run_threads(repository, tree, &writer, options.workers.max(1), cancel);
-    let report = writer.into_report();
+    let elsewhere = repository.elsewhere(point);
+    let ended = run_threads(repository, tree, &elsewhere, &writer, options.workers.max(1), cancel);
+    let mut report = RestoreReport { found_elsewhere: elsewhere.found(), ..writer.into_report() };
     if !options.degraded {
         refuse_damage(&report)?;
     }
     ended?;
     WriteAt::sync(target)?;
     progress.finish();
+    if !report.findings.is_empty() {
+        let lost = report.findings.iter().map(Finding::extent).collect();
+        report.files = affected_files(repository, point, &elsewhere, &lost, cancel)?;
+    }
+    report.found_elsewhere = elsewhere.found();
     Ok(report)
 }
 
 fn run_threads(
     repository: &Repository,
     tree: &Tree,
+    elsewhere: &Arc<Elsewhere>,
     writer: &BatchWriter<'_>,
     workers: usize,
     cancel: &Cancel,
@@ -109,7 +124,7 @@ fn run_threads(
         let threads: Vec<_> = (0..workers)
             .map(|_| {
                 let work = Arc::clone(&work);
-                scope.spawn(move || serve(repository, writer, &work, cancel))
+                scope.spawn(move || serve(repository.chunk_reader_with(elsewhere), writer, &work, cancel))
             })
             .collect();
         drop(work);
@@ -131,7 +146,11 @@ fn refuse_damage(report: &RestoreReport) -> Result<(), JobError> {
     });
     match damaged.clone().next() {
         None => Ok(()),
-        Some((_, first)) => Err(JobError::Damaged { extents: damaged.map(|(extent, _)| extent).collect(), first: first.clone() }),
+        Some((_, first)) => {
+            let unsought = if report.found_elsewhere.gave_up { "; not all of it was looked for in other points" } else { "" };
+            let extents = damaged.map(|(extent, _)| extent).collect();
+            Err(JobError::Damaged { extents, first: format!("{first}{unsought}") })
+        }
     }
 }
 
@@ -173,12 +192,11 @@ fn send_batches(
 }
 
 fn serve(
-    repository: &Repository,
+    mut reader: ChunkReader,
     writer: &BatchWriter<'_>,
     work: &Mutex<Receiver<Batch>>,
     cancel: &Cancel,
 ) -> Result<(), JobError> {
-    let mut reader = repository.chunk_reader();
     let mut memory = memory::AlignedMemory::default();
     loop {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -18,6 +18,8 @@ pub const CATALOG_PAGE_BYTES: u32 = 16 << 10;
 const WINDOW_PAGES: u64 = 16;
 /// Decoded tree nodes at hand while pages are read.
 const CACHED_NODES: usize = 256;
+/// Pages that are brought together, so that neighbours in a pack take one request: 4 MiB.
+const BATCH_PAGES: usize = 256;
 /// No catalog of real files has more pages: 128 million inodes. A tree of shared subtrees could claim any number.
 const MAX_PAGES: usize = 1 << 22;
 
@@ -115,26 +117,25 @@ impl CatalogPages {
 
     /// Shows pages, which are asked for in ascending order, in that order; `None` is an empty one.
     pub fn read(&mut self, numbers: &[u64], visit: &mut VisitPage<'_>) -> Result<(), RepositoryError> {
-        let of_leaf = |a: &u64, b: &u64| a / FAN_OUT_U64 == b / FAN_OUT_U64;
-        for group in numbers.chunk_by(of_leaf) {
-            let found = self.read_leaf(group)?;
-            group.iter().try_for_each(|number| visit(*number, found.get(number).map(Vec::as_slice)))?;
+        for batch in numbers.chunks(BATCH_PAGES) {
+            let found = self.read_batch(batch)?;
+            batch.iter().try_for_each(|number| visit(*number, found.get(number).map(Vec::as_slice)))?;
         }
         Ok(())
     }
 
-    /// The pages of one leaf, at most 64 of them.
-    fn read_leaf(&mut self, numbers: &[u64]) -> Result<BTreeMap<u64, Vec<u8>>, RepositoryError> {
-        let Some(first) = numbers.first().map(|number| number - number % FAN_OUT_U64) else { return Ok(BTreeMap::new()) };
-        let mut entries = self.nodes.leaf(first)?;
-        for (number, entry) in (first..).zip(&mut entries) {
-            if numbers.binary_search(&number).is_err() {
-                *entry = ChunkEntry::Hole;
-            }
+    fn read_batch(&mut self, numbers: &[u64]) -> Result<BTreeMap<u64, Vec<u8>>, RepositoryError> {
+        let mut wanted = Vec::new();
+        for of_leaf in numbers.chunk_by(|a, b| a / FAN_OUT_U64 == b / FAN_OUT_U64) {
+            let Some(leaf) = of_leaf.first().map(|number| number / FAN_OUT_U64) else { continue };
+            let entries = self.nodes.leaf(leaf * FAN_OUT_U64)?;
+            let is_wanted = |(number, _): &(u64, &ChunkEntry)| of_leaf.binary_search(number).is_ok();
+            let of_leaf = (leaf * FAN_OUT_U64..).zip(&entries).filter(is_wanted);
+            wanted.extend(of_leaf.filter_map(|(number, entry)| Some((number, *entry.stored()?))));
         }
         let mut found = BTreeMap::new();
         let mut wrong = None;
-        self.chunks.read(&self.tree, first, &entries, &mut |extent, chunk| {
+        self.chunks.read_stored(&self.tree, wanted.into_iter(), &mut |extent, chunk| {
             match chunk {
                 Ok(bytes) => drop(found.insert(extent.offset / u64::from(CATALOG_PAGE_BYTES), bytes.to_vec())),
                 Err(error) => wrong = Some(error),

@@ -1,5 +1,7 @@
 //! Checks with keys: is every point whole, and if not, which bytes of which point are lost.
 
+mod copies;
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -17,6 +19,7 @@ use super::tree::{TreeVisitor, walk};
 use super::{ChunkReader, Repository, chunk_extent, names};
 use crate::base::extent::ExtentSet;
 use crate::base::progress::{Progress, Step};
+use copies::Copies;
 
 /// How closely to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +37,10 @@ pub struct PointDamage {
     pub id: PointId,
     /// Its volume.
     pub volume: String,
-    /// The bytes that cannot be given back.
+    /// The bytes that its own packs cannot give back.
     pub extents: ExtentSet,
+    /// How many of them other packs hold too, from which readers take them. After a quick look, as far as these packs are there.
+    pub held_elsewhere_bytes: u64,
 }
 
 /// What a check found.
@@ -118,13 +123,15 @@ impl Repository {
         let bad = visitor.bad;
         progress.finish();
         if !bad.is_empty() {
+            let copies = Copies::find(self, &listing.points, &bad)?;
             for point in &listing.points {
-                let extents = self.lost_extents(&point.point.tree, &bad)?;
+                let (extents, held_elsewhere_bytes) = self.lost_extents(&point.point.tree, &bad, &copies)?;
                 if !extents.is_empty() {
-                    report.damage.push(PointDamage { id: point.id, volume: point.point.volume.clone(), extents });
+                    let volume = point.point.volume.clone();
+                    report.damage.push(PointDamage { id: point.id, volume, extents, held_elsewhere_bytes });
                 }
                 if let Some(catalog) = &point.point.catalog
-                    && !self.lost_extents(&catalog.tree, &bad)?.is_empty()
+                    && !self.lost_extents(&catalog.tree, &bad, &copies)?.0.is_empty()
                 {
                     report.catalogs.push((point.id, point.point.volume.clone()));
                 }
@@ -160,22 +167,28 @@ impl Repository {
         })
     }
 
-    /// The bytes of a volume that lie in bad frames or below lost nodes.
-    fn lost_extents(&self, tree: &Tree, bad: &SlotSet) -> Result<ExtentSet, RepositoryError> {
+    /// The bytes of a volume that lie in bad frames or below lost nodes, and how many of them have copies.
+    fn lost_extents(&self, tree: &Tree, bad: &SlotSet, copies: &Copies) -> Result<(ExtentSet, u64), RepositoryError> {
         let mut lost = Vec::new();
+        let mut held_elsewhere_bytes = 0;
         self.walk_volume(tree, &mut |piece| {
             match piece {
                 VolumePiece::Hole(_) => {}
                 VolumePiece::Lost { extent, .. } => lost.push(extent),
                 VolumePiece::Chunks { first_chunk, entries, .. } => {
                     let hit = |entry: &ChunkEntry| entry.stored().is_some_and(|chunk| bad.contains(&chunk.frame));
-                    let places = (first_chunk..).zip(&entries).filter(|(_, entry)| hit(entry));
-                    lost.extend(places.map(|(chunk, _)| chunk_extent(tree, chunk)));
+                    for (index, entry) in (first_chunk..).zip(&entries).filter(|(_, entry)| hit(entry)) {
+                        let extent = chunk_extent(tree, index);
+                        lost.push(extent);
+                        if entry.stored().is_some_and(|chunk| copies.hold(&chunk.id)) {
+                            held_elsewhere_bytes += extent.length;
+                        }
+                    }
                 }
             }
             Ok(())
         })?;
-        Ok(lost.into_iter().collect())
+        Ok((lost.into_iter().collect(), held_elsewhere_bytes))
     }
 
     /// The bytes of one point that cannot be given back, every chunk read and verified.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::Repository;
+use super::elsewhere::Elsewhere;
 use super::error::RepositoryError;
 use super::fetch::FrameFetcher;
-use super::format::node::{ChunkEntry, FAN_OUT_U64, StoredNode};
+use super::format::node::{ChunkEntry, FAN_OUT_U64, StoredChunk, StoredNode};
 use super::format::point::Tree;
 use super::frame::describe;
 use super::keyring::Keyring;
@@ -52,10 +53,16 @@ impl Repository {
         walk(tree, &mut self.fetcher(), &self.ring, &mut PieceVisitor { tree, visit })
     }
 
-    /// Reads chunks; one for each thread.
+    /// Reads chunks from their own places only; one for each thread.
     #[must_use]
     pub fn chunk_reader(&self) -> ChunkReader {
-        ChunkReader::new(self.fetcher(), Arc::clone(&self.ring))
+        ChunkReader::new(self.fetcher(), Arc::clone(&self.ring), None)
+    }
+
+    /// Reads chunks of the point that `elsewhere` is for, and where their own places fail, from others; one for each thread.
+    #[must_use]
+    pub fn chunk_reader_with(&self, elsewhere: &Arc<Elsewhere>) -> ChunkReader {
+        ChunkReader::new(self.fetcher(), Arc::clone(&self.ring), Some(Arc::clone(elsewhere)))
     }
 }
 
@@ -102,11 +109,13 @@ pub type VisitChunk<'a> = dyn FnMut(Extent, Result<&[u8], RepositoryError>) -> R
 pub struct ChunkReader {
     fetcher: FrameFetcher,
     ring: Arc<Keyring>,
+    /// Where else to look.
+    elsewhere: Option<Arc<Elsewhere>>,
 }
 
 impl ChunkReader {
-    pub(super) fn new(fetcher: FrameFetcher, ring: Arc<Keyring>) -> Self {
-        Self { fetcher, ring }
+    pub(super) fn new(fetcher: FrameFetcher, ring: Arc<Keyring>, elsewhere: Option<Arc<Elsewhere>>) -> Self {
+        Self { fetcher, ring, elsewhere }
     }
 
     /// Reads the stored chunks among `entries`, the first of which is chunk `first_chunk` of `tree`, and shows each with its place
@@ -119,13 +128,22 @@ impl ChunkReader {
         entries: &[ChunkEntry],
         visit: &mut VisitChunk<'_>,
     ) -> Result<(), RepositoryError> {
-        let mut wanted: Vec<_> = (first_chunk..)
-            .zip(entries)
-            .filter_map(|(index, entry)| entry.stored().map(|stored| (*stored, chunk_extent(tree, index))))
-            .collect();
+        let stored = (first_chunk..).zip(entries).filter_map(|(index, entry)| Some((index, *entry.stored()?)));
+        self.read_stored(tree, stored, visit)
+    }
+
+    /// Reads chunks of `tree`, each with its number, wherever they lie; otherwise like [`ChunkReader::read`].
+    pub(super) fn read_stored(
+        &mut self,
+        tree: &Tree,
+        chunks: impl Iterator<Item = (u64, StoredChunk)>,
+        visit: &mut VisitChunk<'_>,
+    ) -> Result<(), RepositoryError> {
+        let mut wanted: Vec<_> = chunks.map(|(index, stored)| (stored, chunk_extent(tree, index))).collect();
         wanted.sort_by_key(|(stored, extent)| (stored.frame.pack, stored.frame.slot, extent.offset));
         let frames = wanted.iter().map(|(stored, _)| stored.frame).collect();
-        let Self { fetcher, ring } = self;
+        let Self { fetcher, ring, elsewhere } = self;
+        let mut failed: Vec<(StoredChunk, Extent, RepositoryError)> = Vec::new();
         fetcher.fetch_many(frames, &mut |frame, raw| {
             let first = wanted.partition_point(|(s, _)| (s.frame.pack, s.frame.slot) < (frame.pack, frame.slot));
             let of_frame = wanted[first..].iter().take_while(|(s, _)| (s.frame.pack, s.frame.slot) == (frame.pack, frame.slot));
@@ -141,9 +159,17 @@ impl ChunkReader {
                     },
                     Err(error) => Err(RepositoryError::damaged(describe(frame), reason_of(error))),
                 };
-                visit(*extent, chunk)?;
+                match chunk {
+                    Err(error) if elsewhere.is_some() => failed.push((*stored, *extent, error)),
+                    chunk => visit(*extent, chunk)?,
+                }
             }
             Ok(())
+        })?;
+        let Some(elsewhere) = elsewhere else { return Ok(()) };
+        failed.into_iter().try_for_each(|(stored, extent, error)| {
+            let found = elsewhere.chunk(&stored, extent)?;
+            visit(extent, found.as_deref().ok_or(error))
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod anatomy;
 mod damage;
+mod elsewhere;
 mod hostile;
 mod leases;
 mod races;

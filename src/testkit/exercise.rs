@@ -188,7 +188,7 @@ impl Walk<'_> {
                     self.seen.segments += 1;
                 }
                 Source::Inline(bytes) => assert!(bytes.len() <= 64 << 10, "{} inline bytes", bytes.len()),
-                Source::Hole => {}
+                Source::Hole | Source::Lost(_) => {}
             }
         }
         let covers = at == wanted.end() || wanted.is_empty() || (segments.is_empty() && file.kind != FileKind::Regular);

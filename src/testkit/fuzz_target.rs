@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use super::exercise::{Seen, exercise, exercise_partitions};
+use super::exercise_wreck::exercise_wreck;
 use super::patched::Patched;
 use crate::base::extent::{Extent, ExtentSet};
 use zstd::bulk::decompress;
@@ -21,10 +22,14 @@ const MAX_BASE_BYTES: usize = 32 << 20;
 const MAX_PATCHES: usize = 64;
 /// What a whole image is searched for: pieces that hold something.
 const PIECE_BYTES: usize = 512;
+/// Images of ext2, ext3 and ext4.
+const EXT_IMAGES: &[&str] = &["ext4", "ext4_plain", "ext2", "ext4_dirty", "ext4_plain_dirty", "ext4_fast"];
 /// The images that a whole-image target is about; `regions.txt` names the others.
-const WHOLE_IMAGES: [(&str, &[&str]); 2] = [
-    ("ext_image", &["ext4", "ext4_plain", "ext2", "ext4_dirty", "ext4_plain_dirty", "ext4_fast"]),
+const WHOLE_IMAGES: &[(&str, &[&str])] = &[
+    ("ext_image", EXT_IMAGES),
+    ("ext_wreck", EXT_IMAGES),
     ("xfs_image", &["xfs", "xfs_4", "xfs_dirty"]),
+    ("xfs_wreck", &["xfs", "xfs_4", "xfs_dirty"]),
 ];
 
 /// An image, and where inputs are laid over it.
@@ -38,7 +43,25 @@ struct Base {
 #[derive(Debug)]
 pub struct FuzzTarget {
     bases: Vec<Base>,
-    is_disk: bool,
+    about: About,
+}
+
+/// What is asked of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    Filesystem,
+    Wreck,
+    Partitions,
+}
+
+impl About {
+    fn of(target: &str) -> Self {
+        match target {
+            "partition_table" => Self::Partitions,
+            _ if target.ends_with("_wreck") => Self::Wreck,
+            _ => Self::Filesystem,
+        }
+    }
 }
 
 impl FuzzTarget {
@@ -55,7 +78,7 @@ impl FuzzTarget {
         if bases.is_empty() {
             return Err(io::Error::other(format!("regions.txt knows no target {name}")));
         }
-        Ok(Self { bases, is_disk: name == "partition_table" })
+        Ok(Self { bases, about: About::of(name) })
     }
 
     /// How many base images there are.
@@ -70,7 +93,11 @@ impl FuzzTarget {
     /// When an answer breaks a promise of the room.
     pub fn run(&self, input: &[u8]) -> Seen {
         let volume = Arc::new(self.volume(input));
-        if self.is_disk { exercise_partitions(&volume) } else { exercise(&volume) }
+        match self.about {
+            About::Filesystem => exercise(&volume),
+            About::Wreck => exercise_wreck(&volume),
+            About::Partitions => exercise_partitions(&volume),
+        }
     }
 
     /// The volume that `input` makes.

@@ -82,6 +82,19 @@ impl ModelFilesystem {
         InodeNumber(1)
     }
 
+    /// How many inodes there are; they are numbered from 1.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.inodes.len() as u64
+    }
+
+    /// Takes everything from `size` on out of a file's map and length.
+    pub fn truncate(&mut self, file: InodeNumber, size: u64) {
+        let held = self.held(file);
+        held.segments.retain(|segment| segment.extent.end() <= size);
+        held.inode.size = size;
+    }
+
     /// Makes answers doubtful.
     pub fn make_stale(&mut self, reason: &str) {
         self.view = View::Stale { reason: reason.to_owned() };
@@ -90,7 +103,7 @@ impl ModelFilesystem {
     /// Adds an inode that no name leads to.
     pub fn add(&mut self, kind: FileKind, mode: u16) -> InodeNumber {
         let number = InodeNumber(self.inodes.len() as u64 + 1);
-        let inode = Inode::model(number, kind, mode);
+        let inode = Inode::made_up(number, kind, mode);
         let (entries, segments, target, xattrs) = Default::default();
         self.inodes.insert(number, Held { inode, entries, segments, target, xattrs });
         number
@@ -244,7 +257,7 @@ impl Filesystem for ModelFilesystem {
                 Source::Disk(at) => Source::Disk(at + skip),
                 Source::Unwritten(at) => Source::Unwritten(at + skip),
                 Source::Inline(bytes) => Source::Inline(bytes[skip as usize..].to_vec()),
-                Source::Hole => Source::Hole,
+                Source::Hole | Source::Lost(_) => segment.source.clone(),
             };
             Segment { extent, source }
         };

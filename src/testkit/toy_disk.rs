@@ -29,6 +29,7 @@ pub const JOURNAL: u64 = DATA + DATA_BLOCKS;
 /// Blocks that the journal has room for, beside its list.
 pub const JOURNAL_BLOCKS: u64 = 60;
 const BLOCKS: u64 = JOURNAL + 1 + JOURNAL_BLOCKS;
+const LONG_DIRECTORY_BYTES: usize = 6 * BLOCK;
 
 /// A file or directory.
 #[derive(Debug, Clone, Default)]
@@ -216,7 +217,8 @@ impl ToyDisk {
         }
         while node.runs.iter().map(|(_, count)| count).sum::<u64>() < wanted {
             let next = node.runs.last().map_or(0, |(start, count)| start + count);
-            let scatter = node.runs.is_empty() || (node.runs.len() < MAX_RUNS && dice.chance(300));
+            let scattered_per_mille = if node.is_directory { 900 } else { 300 };
+            let scatter = node.runs.is_empty() || (node.runs.len() < MAX_RUNS && dice.chance(scattered_per_mille));
             let found = if !scatter && self.free.contains(&next) {
                 Some(next)
             } else {
@@ -235,8 +237,12 @@ impl ToyDisk {
 
     /// What the disk holds once some of what changed is in place and the rest is in the journal.
     pub fn image(&mut self, dice: &Dice) -> Vec<u8> {
-        let directories: Vec<(u64, Vec<u8>)> =
-            self.nodes.iter().filter(|(_, node)| node.is_directory).map(|(number, node)| (*number, entries(node))).collect();
+        let directories: Vec<(u64, Vec<u8>)> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.is_directory)
+            .map(|(number, node)| (*number, entries(*number, node)))
+            .collect();
         for (number, bytes) in &directories {
             self.resize(*number, bytes.len() as u64, dice);
         }
@@ -284,12 +290,23 @@ impl ToyDisk {
     }
 }
 
-fn entries(node: &Node) -> Vec<u8> {
+/// Every fourth directory is scattered, and as long whatever it holds: behind its names it has dead entries, which lead to inode 0.
+fn entries(number: u64, node: &Node) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, inode) in &node.entries {
         out.extend_from_slice(&(*inode as u32).to_le_bytes());
         out.push(name.len() as u8);
         out.extend_from_slice(name);
+    }
+    while number.is_multiple_of(4) && out.len() + 5 <= LONG_DIRECTORY_BYTES {
+        let length = match LONG_DIRECTORY_BYTES - out.len() {
+            left @ ..=260 => left,
+            // So that as much is left as an entry takes at least.
+            261..265 => 255,
+            _ => 260,
+        };
+        out.extend_from_slice(&[0, 0, 0, 0, (length - 5) as u8]);
+        out.resize(out.len() + length - 5, 0);
     }
     out
 }

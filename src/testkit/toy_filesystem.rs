@@ -25,7 +25,7 @@ pub fn open_toy(source: Arc<dyn ReadAt>) -> Result<Box<dyn Filesystem>, Filesyst
     let mut magic = [0; 4];
     read(source.as_ref(), 0, &mut magic, Object::Superblock)?;
     if magic != *b"TOY1" {
-        return Err(FilesystemError::Unrecognised { found: "no toy".to_owned() });
+        return Err(FilesystemError::unrecognised("no toy"));
     }
     let overlay = journal(source.as_ref())?;
     let view = match overlay.count() as u64 {
@@ -108,7 +108,7 @@ impl Filesystem for ToyFilesystem {
         let raw = self.used(number.0)?;
         let kind = if raw.is_directory { FileKind::Directory } else { FileKind::Regular };
         let time = FileTime { seconds: i64::try_from(raw.time).unwrap_or(0), nanoseconds: 0 };
-        let mut inode = Inode::model(number, kind, 0o644);
+        let mut inode = Inode::made_up(number, kind, 0o644);
         (inode.links, inode.size, inode.generation) = (raw.links, raw.size, raw.generation);
         (inode.modified, inode.changed) = (time, time);
         Ok(inode)
@@ -123,7 +123,8 @@ impl Filesystem for ToyFilesystem {
             let inode = InodeNumber(reader.u32().map_err(cut)?.into());
             let length = reader.u8().map_err(cut)?;
             let name = reader.take(length.into()).map_err(cut)?.to_vec();
-            if visit(Entry { name, inode }).is_break() {
+            // Inode 0 is that of a dead entry.
+            if inode.0 != 0 && visit(Entry { name, inode }).is_break() {
                 break;
             }
         }

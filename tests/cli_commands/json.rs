@@ -5,10 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use icecore::testkit::crash_image::shell;
+use icecore::testkit::image::Image;
 use rustix::fs::{XattrFlags, lsetxattr};
 use serde_json::Value;
 
 use crate::files::ext4;
+use crate::salvaged::content_of;
 use crate::world::{World, change, damage, files_below, noise};
 
 /// The documented fields of each schema, as paths: `points[].unreadable[].offset_bytes`.
@@ -163,7 +165,21 @@ fn file_outputs() -> Option<Vec<Value>> {
         fs::write(pack, whole).unwrap();
         outputs.extend((run.code == 3 && !run.out.is_empty()).then(|| run.json()));
     }
+    outputs.extend(salvage_outputs(&world, &image));
     Some(outputs)
+}
+
+/// What is said of a volume that ends too early, and written beside a file that lacks bytes.
+fn salvage_outputs(world: &World, image: &Image) -> Vec<Value> {
+    let source = image.path().to_str().unwrap();
+    let end = content_of(image.path(), b"/renamed") + (1 << 20);
+    fs::File::options().write(true).open(image.path()).unwrap().set_len(end).unwrap();
+    let json = |arguments: &[&str]| world.run(&[arguments, &["--json"]].concat()).exits(3).json();
+    let outputs =
+        vec![json(&["salvage", source, "--to", "salvaged"]), json(&["salvage", source, "--list"]), json(&["check-volume", source])];
+    let is_list = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "json");
+    let list = files_below(&world.path("salvaged")).iter().find(is_list).map(|path| fs::read(path).unwrap());
+    outputs.into_iter().chain(list.map(|list| serde_json::from_slice(&list).unwrap())).collect()
 }
 
 fn xattr(path: &Path) {

@@ -11,6 +11,7 @@
 mod allocated;
 mod changes;
 mod damage;
+mod degraded;
 mod devices;
 mod diff_files;
 mod files;
@@ -22,6 +23,7 @@ mod keys;
 mod object_store;
 mod refusals;
 mod round_trip;
+mod salvaged;
 mod stopping;
 mod terminal;
 mod tree_changes;

@@ -5,8 +5,8 @@ use std::iter::Peekable;
 use std::path::Path;
 use std::{mem, vec};
 
+use super::directories::Directories;
 use super::gather::{Gathered, Losses, record};
-use super::group::Group;
 use super::old::{EMPTY, OldCatalog};
 use super::{Built, PutPage, may_have_changed};
 use crate::base::bytes::ByteReader;
@@ -15,7 +15,7 @@ use crate::catalog::header::Header;
 use crate::catalog::layout::{INODES_A_PAGE, LINKS_FIRST, LINKS_PAGES, record_page};
 use crate::catalog::lists::LinkPages;
 use crate::catalog::read::Link;
-use crate::catalog::record::Record;
+use crate::catalog::record::{Record, encode_page};
 use crate::catalog::sorter::{Named, Sorter};
 use crate::filesystem::{Filesystem, FilesystemError, InodeNumber};
 
@@ -36,7 +36,7 @@ pub(super) struct Merger<'a, 'o> {
     old_links: VecDeque<Link>,
     links: Sorter,
     link_pages: Vec<u64>,
-    group: Group,
+    directories: Directories,
     inodes: u64,
     link_count: u64,
 }
@@ -48,7 +48,15 @@ impl<'a, 'o> Merger<'a, 'o> {
         gathered: Gathered,
         scratch: &Path,
     ) -> Self {
-        let suspects = old.as_mut().map(|old| old.suspects(filesystem)).unwrap_or_default();
+        let mut suspects = Vec::new();
+        if let Some(old) = &mut old {
+            suspects = old.suspects(filesystem);
+            // The digest of a directory is put with its record.
+            suspects.extend(gathered.digests.keys().map(|inode| inode - inode % INODES_A_PAGE));
+            suspects.sort_unstable();
+            suspects.dedup();
+            old.expect(suspects.iter().chain(&gathered.named).copied());
+        }
         let link_pages = old.as_ref().map(|old| old.link_pages()).unwrap_or_default();
         Self {
             filesystem,
@@ -60,17 +68,21 @@ impl<'a, 'o> Merger<'a, 'o> {
             old_links: VecDeque::new(),
             links: Sorter::new(scratch, LINKS_BYTES),
             link_pages,
-            group: Group::default(),
+            directories: Directories::new(scratch),
             link_count: 0,
         }
     }
 
+    /// Puts the pages of records.
     pub(super) fn merge(&mut self, put: &mut PutPage<'_>) -> Result<(), CatalogError> {
         while let Some(first) = self.next_page()? {
             let records = self.page(first)?;
-            self.group.add(first, records, self.old.as_deref(), put)?;
+            put(record_page(first), &encode_page(&records))?;
+            let (old, listed) = (self.old.as_deref(), &self.gathered.digests);
+            let digest = |inode| listed.get(&inode).copied().or_else(|| old?.digest(inode)).unwrap_or_default();
+            self.directories.add(first, &records, digest)?;
         }
-        self.group.put(self.old.as_deref(), put)
+        Ok(())
     }
 
     /// The first inode of the next page of which anything may have changed. Names of inodes before it are kept as they were.
@@ -189,6 +201,12 @@ impl<'a, 'o> Merger<'a, 'o> {
                 Ok(None)
             }
         }
+    }
+
+    /// Puts the places of directories.
+    pub(super) fn put_directories(&mut self, put: &mut PutPage<'_>) -> Result<(), CatalogError> {
+        let old = self.old.as_ref().map(|old| old.directories.as_slice()).unwrap_or_default();
+        self.directories.put(old, put)
     }
 
     /// Puts all further names, and empties the pages behind them.

@@ -1,18 +1,19 @@
 //! The earlier catalog while a new one is built on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 use super::PutPage;
 use crate::base::extent::ExtentSet;
 use crate::catalog::error::CatalogError;
-use crate::catalog::layout::{GROUPS_FIRST, LINKS_FIRST, PAGE_BYTES, Shelf, record_page, shelf};
-use crate::catalog::lists::{DirectoryPlaces, parse_links};
+use crate::catalog::layout::{INODES_A_PAGE, LINKS_FIRST, PAGE_BYTES, RECORDS_FIRST, Shelf, record_page, shelf};
+use crate::catalog::lists::{DIGEST_BYTES, DirectoryPlaces, Names, parse_links};
 use crate::catalog::read::{Link, PageSource};
 use crate::catalog::record::{Record, parse_page};
 use crate::filesystem::Filesystem;
 
-/// Pages of records that are fetched together when one of them is wanted.
-const FETCHED_TOGETHER: usize = 64;
+/// Pages of records that are fetched together when one of them is wanted: 8,192 records.
+const FETCHED_TOGETHER: usize = 256;
 
 /// An empty page.
 pub(super) const EMPTY: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
@@ -29,8 +30,8 @@ pub(super) struct OldCatalog<'a> {
     /// How many inodes it holds.
     pub(super) inodes: u64,
     fetched: BTreeMap<u64, Vec<Record>>,
-    /// Pages that will be wanted, ascending.
-    wanted: Vec<u64>,
+    /// Pages that will be asked for, ascending.
+    expected: Vec<u64>,
 }
 
 impl<'a> OldCatalog<'a> {
@@ -41,45 +42,56 @@ impl<'a> OldCatalog<'a> {
         changed: ExtentSet,
         inodes: u64,
     ) -> Self {
-        Self { pages, present, directories, changed, inodes, fetched: BTreeMap::new(), wanted: Vec::new() }
+        Self { pages, present, directories, changed, inodes, fetched: BTreeMap::new(), expected: Vec::new() }
     }
 
     /// First inodes of the pages of records in which an inode may have changed, ascending.
-    pub(super) fn suspects(&mut self, filesystem: &dyn Filesystem) -> Vec<u64> {
+    pub(super) fn suspects(&self, filesystem: &dyn Filesystem) -> Vec<u64> {
         let of_records = self.present.iter().filter_map(|number| match shelf(*number) {
             Shelf::Records(first) => Some(first),
             _ => None,
         });
-        let is_suspect = |first: &u64| (*first..*first + 32).any(|inode| super::may_have_changed(filesystem, &self.changed, inode));
-        let suspects: Vec<u64> = of_records.filter(is_suspect).collect();
-        self.wanted = suspects.iter().map(|first| record_page(*first)).collect();
-        suspects
+        let is_suspect =
+            |first: &u64| (*first..*first + INODES_A_PAGE).any(|inode| super::may_have_changed(filesystem, &self.changed, inode));
+        of_records.filter(is_suspect).collect()
     }
 
-    /// The records of page `number`; none if it is empty.
+    /// Says which pages of records will be wanted, by their first inodes, so that neighbours are fetched together.
+    pub(super) fn expect(&mut self, firsts: impl Iterator<Item = u64>) {
+        let numbers: BTreeSet<u64> = firsts.map(record_page).collect();
+        self.expected = numbers.into_iter().filter(|number| self.present.binary_search(number).is_ok()).collect();
+    }
+
+    /// The records of page `number`; none if it is empty. Expected pages are asked for in ascending order, each once.
     pub(super) fn records(&mut self, number: u64) -> Result<Vec<Record>, CatalogError> {
-        if let Some(found) = self.fetched.remove(&number) {
-            return Ok(found);
+        if !self.fetched.contains_key(&number) && self.present.binary_search(&number).is_ok() {
+            self.fetch(number)?;
         }
-        if self.present.binary_search(&number).is_err() {
-            return Ok(Vec::new());
-        }
-        // What was fetched earlier and not taken lies behind.
-        self.fetched.clear();
-        let next = self.wanted.partition_point(|wanted| *wanted <= number);
-        let ahead = self.wanted.get(next..).unwrap_or_default().iter().take(FETCHED_TOGETHER - 1).copied();
-        let numbers: Vec<u64> = [number].into_iter().chain(ahead).collect();
+        Ok(self.fetched.remove(&number).unwrap_or_default())
+    }
+
+    /// Brings a page, and if it was expected, those that are expected next.
+    fn fetch(&mut self, number: u64) -> Result<(), CatalogError> {
+        let from = self.expected.partition_point(|expected| *expected < number);
+        let ahead = self.expected.get(from..).filter(|ahead| ahead.first() == Some(&number));
+        let numbers = ahead.and_then(|ahead| ahead.chunks(FETCHED_TOGETHER).next()).unwrap_or(slice::from_ref(&number));
         let (fetched, mut wrong) = (&mut self.fetched, None);
-        self.pages.read(&numbers, &mut |number, page| {
+        self.pages.read(numbers, &mut |number, page| {
             match parse_page(number, page.unwrap_or_default()) {
                 Ok(records) => drop(fetched.insert(number, records)),
                 Err(error) => wrong = wrong.take().or(Some(error)),
             }
             Ok(())
         })?;
-        match wrong {
-            Some(error) => Err(error),
-            None => Ok(self.fetched.remove(&number).unwrap_or_default()),
+        wrong.map_or(Ok(()), Err)
+    }
+
+    /// The digest of a directory's names, if it has one.
+    pub(super) fn digest(&self, inode: u64) -> Option<[u8; DIGEST_BYTES]> {
+        let at = self.directories.binary_search_by_key(&inode, |directory| directory.inode).ok()?;
+        match self.directories.get(at)?.names {
+            Names::Elsewhere(digest) => Some(digest),
+            Names::In(_) => None,
         }
     }
 
@@ -100,7 +112,7 @@ impl<'a> OldCatalog<'a> {
 
     /// Empties the front pages from `used` on.
     pub(super) fn empty_front(&self, used: u64, put: &mut PutPage<'_>) -> Result<(), CatalogError> {
-        let left = self.present.iter().filter(|number| (used..GROUPS_FIRST).contains(number));
+        let left = self.present.iter().filter(|number| (used..RECORDS_FIRST).contains(number));
         left.copied().try_for_each(|number| put(number, &EMPTY))
     }
 }

@@ -66,6 +66,13 @@ impl Pattern {
         !self.is_path || self.matches_text(path, name_at)
     }
 
+    /// True if a whole path from the root matches.
+    #[must_use]
+    pub fn covers(&self, path: &[u8]) -> bool {
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        self.may_match(name) && self.matches(path)
+    }
+
     fn matches_text(&self, text: &[u8], must_reach: usize) -> bool {
         match &self.matcher {
             Matcher::Part(part) if part.is_empty() => true,

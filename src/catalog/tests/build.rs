@@ -1,11 +1,13 @@
 //! A catalog built on the earlier one is, byte for byte, the one that is made anew.
 
+use std::collections::HashSet;
 use std::env;
 use std::sync::Arc;
 
-use super::pages::Pages;
+use super::pages::{Pages, Watched};
 use crate::base::extent::{Extent, ExtentSet};
-use crate::catalog::{Basis, Built, CatalogError, Earlier, build, prepare};
+use crate::catalog::layout::{Shelf, directories_page, shelf};
+use crate::catalog::{Basis, Built, CatalogError, Content, Earlier, build, prepare};
 use crate::filesystem::Filesystem;
 use crate::testkit::dice::{Dice, each_seed};
 use crate::testkit::toy_disk::ToyDisk;
@@ -39,12 +41,21 @@ fn changed(old: &[u8], new: &[u8], granule: usize) -> ExtentSet {
 
 /// Builds on `old` and returns the pages after it, and how many inodes were read.
 fn follow(filesystem: &dyn Filesystem, old: &(Pages, Built), changed: &ExtentSet) -> (Pages, Built) {
-    let (mut source, mut pages) = (old.0.clone(), old.0.clone());
+    let (pages, built, _) = follow_watched(filesystem, old, changed);
+    (pages, built)
+}
+
+/// The same, and which pages of the earlier catalog were read.
+fn follow_watched(filesystem: &dyn Filesystem, old: &(Pages, Built), changed: &ExtentSet) -> (Pages, Built, Vec<u64>) {
+    let mut source = Watched { pages: old.0.clone(), read: Vec::new() };
+    let mut pages = old.0.clone();
     let earlier = Earlier { pages: &mut source, changed, inodes: old.1.inodes };
     let basis = prepare(filesystem, earlier).unwrap();
     assert!(!basis.is_anew());
     let built = run(filesystem, basis, &mut pages).unwrap();
-    (pages, built)
+    let once: HashSet<u64> = source.read.iter().copied().collect();
+    assert_eq!(once.len(), source.read.len(), "a page is read twice");
+    (pages, built, source.read)
 }
 
 fn check(seed: u64, rounds: usize, mutations: u64) {
@@ -95,6 +106,27 @@ fn what_did_not_change_is_not_read() {
     assert_eq!(same.0, known.0);
 }
 
+#[test]
+fn of_an_unchanged_volume_no_record_is_read_however_scattered_its_directories() {
+    let mut scattered = 0;
+    each_seed(0..40, |seed| {
+        let dice = Dice::new(seed);
+        let mut disk = ToyDisk::default();
+        (0..700).for_each(|_| disk.mutate(&dice));
+        let filesystem = open(&disk.image(&dice));
+        if !filesystem.replayed().is_empty() {
+            return;
+        }
+        let known = anew(filesystem.as_ref());
+        let directories = known.0.records().into_iter().filter(|record| record.is_directory());
+        scattered += directories.filter(|record| record.content == Content::Unlisted).count();
+        let (pages, _, read) = follow_watched(filesystem.as_ref(), &known, &ExtentSet::new());
+        assert_eq!(pages, known.0);
+        assert!(read.iter().all(|number| !matches!(shelf(*number), Shelf::Records(_))), "{read:?}");
+    });
+    assert!(scattered > 0, "no directory had to be told by its names");
+}
+
 /// Twenty blocks hold the inodes of the toy.
 const BLOCKS_OF_INODES: u64 = 20;
 
@@ -120,7 +152,7 @@ fn a_catalog_that_does_not_fit_is_not_built_upon() {
         assert!(is_anew(&mut other), "byte {at}");
     }
     let mut damaged = known.0.clone();
-    damaged.0.insert(128, vec![1, 4, 255, 255]);
+    damaged.0.insert(directories_page(0), vec![1, 4, 255, 255]);
     assert!(is_anew(&mut damaged), "a damaged page of directories");
 }
 

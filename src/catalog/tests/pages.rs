@@ -35,6 +35,24 @@ impl Pages {
     }
 }
 
+/// Pages, and which of them were read.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) pages: Pages,
+    pub(super) read: Vec<u64>,
+}
+
+impl PageSource for Watched {
+    fn present(&mut self) -> Result<Vec<u64>, RepositoryError> {
+        self.pages.present()
+    }
+
+    fn read(&mut self, numbers: &[u64], visit: &mut VisitPage<'_>) -> Result<(), RepositoryError> {
+        self.read.extend(numbers);
+        self.pages.read(numbers, visit)
+    }
+}
+
 impl PageSource for Pages {
     fn present(&mut self) -> Result<Vec<u64>, RepositoryError> {
         Ok(self.0.keys().copied().collect())

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use clap::Args;
 
 use super::files::IndexArgs;
+use super::place::ReadingArgs;
 use super::{JsonArgs, RepoArgs};
 use crate::cli::commands::diff::Settings;
 use crate::cli::context::Voice;
 use crate::cli::failure::Failure;
-use crate::cli::place::Place;
 
 /// Print where two recovery points differ, as lines of 'offset length' in bytes; or which files differ between any two places
 ///
@@ -28,7 +28,7 @@ pub(in crate::cli) struct DiffArgs {
     new: OsString,
     /// Print which files differ instead: + added, - removed, M modified, A attributes, R renamed
     ///
-    /// Implied by a path, an image and a device. Two whole points of one volume that have file catalogs are answered out of these
+    /// Implied by a path, --partition, an image and a device. Two whole points of one volume that have file catalogs are answered out of these
     /// without reading files; then a file is modified if its length, its time or its place on disk differs.
     #[arg(long)]
     files: bool,
@@ -37,15 +37,8 @@ pub(in crate::cli) struct DiffArgs {
     content: bool,
     #[command(flatten)]
     repo: RepoArgs,
-    /// The partition that holds the file system in both, counted from 1; implies --files
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    partition: Option<u32>,
-    /// Follow symbolic links in both PATHs; they never lead out of the volume
-    #[arg(short = 'L', long)]
-    follow: bool,
-    /// Read a device although it is mounted read-write; what is compared may be mixed
-    #[arg(long)]
-    live: bool,
+    #[command(flatten)]
+    reading: ReadingArgs,
     #[command(flatten)]
     index: IndexArgs,
     #[command(flatten)]
@@ -54,11 +47,11 @@ pub(in crate::cli) struct DiffArgs {
 
 impl DiffArgs {
     pub(in crate::cli) fn settle(self) -> Result<(Settings, Voice), Failure> {
-        let Self { old, new, files, content, repo, partition, follow, live, index, json } = self;
+        let Self { old, new, files, content, repo, reading, index, json } = self;
         let location = repo.optional();
-        let place = |text| Place { text, location: location.clone(), partition, follow, live };
-        let files = files || content || partition.is_some();
-        let settings = Settings { old: place(old), new: place(new), files, content, index: index.settle() };
+        let (old, new) = (reading.place(old, location.clone()), reading.place(new, location));
+        let files = files || content || old.has_partition();
+        let settings = Settings { old, new, files, content, index: index.settle() };
         Ok((settings, json.settle()))
     }
 }

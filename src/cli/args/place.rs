@@ -18,20 +18,47 @@ pub(in crate::cli) struct PlaceArgs {
     place: OsString,
     #[command(flatten)]
     repo: RepoArgs,
-    /// The partition that holds the file system, counted from 1
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    partition: Option<u32>,
+    #[command(flatten)]
+    reading: ReadingArgs,
+}
+
+/// How a place is read; what is said of PATH holds for each PLACE.
+#[derive(Debug, Args)]
+pub(super) struct ReadingArgs {
+    #[command(flatten)]
+    volume: VolumeArgs,
     /// Follow symbolic links in PATH; they never lead out of the volume
     #[arg(short = 'L', long)]
     follow: bool,
-    /// Read a device although it is mounted read-write; what is shown may be mixed
+}
+
+/// Which part of what is named holds the file system, and in which state it may be.
+#[derive(Debug, Args)]
+pub(super) struct VolumeArgs {
+    /// The partition that holds the file system, counted from 1
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    partition: Option<u32>,
+    /// Read a device although it is mounted read-write; what is read may be mixed
     #[arg(long)]
     live: bool,
 }
 
 impl PlaceArgs {
     pub(super) fn settle(self) -> Place {
-        let Self { place, repo, partition, follow, live } = self;
-        Place { text: place, location: repo.optional(), partition, follow, live }
+        self.reading.place(self.place, self.repo.optional())
+    }
+}
+
+impl ReadingArgs {
+    /// The place that `text` names.
+    pub(super) fn place(&self, text: OsString, location: Option<String>) -> Place {
+        Place { follow: self.follow, ..self.volume.place(text, location) }
+    }
+}
+
+impl VolumeArgs {
+    /// The volume that `text` names.
+    pub(super) fn place(&self, text: OsString, location: Option<String>) -> Place {
+        Place { text, location, partition: self.partition, follow: false, live: self.live }
     }
 }

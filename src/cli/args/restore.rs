@@ -30,7 +30,7 @@ pub(in crate::cli) struct RestoreArgs {
     /// Overwrite a target that holds data
     #[arg(long)]
     force: bool,
-    /// Go around what is damaged or was unreadable, name it, and exit with 3
+    /// Go around what is lost everywhere or was unreadable, name it and the files that it hits, and exit with 3
     #[arg(long)]
     degraded: bool,
     /// Threads that fetch and write [default: one a core]

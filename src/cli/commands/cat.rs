@@ -4,6 +4,7 @@ use std::io;
 
 use super::default_workers;
 use crate::cli::context::Context;
+use crate::cli::damage_views::say_found_elsewhere;
 use crate::cli::outcome::Outcome;
 use crate::cli::output;
 use crate::cli::place::Place;
@@ -21,7 +22,9 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     let place = settings.place.open(context)?;
     let workers = settings.workers.unwrap_or_else(default_workers);
     let mut out = io::stdout().lock();
-    match stream(place.filesystem.as_ref(), &place.inode, &mut out, workers, &context.interrupts.cancel()) {
+    let ended = stream(place.filesystem.as_ref(), &place.inode, &mut out, workers, &context.interrupts.cancel());
+    say_found_elsewhere(&place.found_elsewhere());
+    match ended {
         Ok(_) => {}
         Err(JobError::Output(error)) => output::forgive_reader(Err(error))?,
         Err(error) => return Err(error.into()),

@@ -32,6 +32,7 @@ struct DamageView {
     point: String,
     volume: String,
     lost_bytes: u64,
+    held_elsewhere_bytes: u64,
     extents: Vec<ExtentView>,
 }
 
@@ -109,6 +110,7 @@ fn check_view(depth: CheckDepth, report: &CheckReport) -> CheckView {
                 point: damage.id.to_string(),
                 volume: damage.volume.clone(),
                 lost_bytes: damage.extents.bytes(),
+                held_elsewhere_bytes: damage.held_elsewhere_bytes,
                 extents: views::extents(&damage.extents),
             })
             .collect(),
@@ -132,8 +134,12 @@ fn describe(report: &CheckReport) -> String {
     }
     for damage in &report.damage {
         let lost = text::count(damage.extents.count() as u64, "range");
+        let held = match damage.held_elsewhere_bytes {
+            0 => String::new(),
+            bytes => format!(", of which other packs hold {bytes}"),
+        };
         lines.push(format!(
-            "point {} of volume {} lost {} bytes in {lost}:",
+            "point {} of volume {} lost {} bytes in {lost}{held}:",
             damage.id.short(),
             damage.volume,
             damage.extents.bytes()
@@ -158,8 +164,8 @@ fn describe(report: &CheckReport) -> String {
         (true, 0) => format!("{points} and {packs}: all is there; 'icecore check --deep' reads every chunk as well"),
         (true, bytes) => format!("{points} and {packs}: all is there, and {} were read and verified", text::size(bytes)),
         (false, _) => format!(
-            "{points} and {packs}: there is damage; 'icecore backup --full' stores a volume anew, \
-             'icecore restore --degraded' saves what is left"
+            "{points} and {packs}: there is damage; 'icecore backup --full' stores a volume anew, which also gives older points back \
+             what has not changed since; 'icecore restore --degraded' saves what is left and names the files that are hit"
         ),
     });
     lines.join("\n") + "\n"

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::default_workers;
 use crate::cli::context::Context;
+use crate::cli::damage_views::{FoundElsewhereView, say_found_elsewhere};
 use crate::cli::failure::Failure;
 use crate::cli::file_views::{FileFindingView, SourceView, finding_kind};
 use crate::cli::outcome::Outcome;
@@ -59,6 +60,7 @@ struct View {
     special: u64,
     data_bytes: u64,
     fetched_bytes: Option<u64>,
+    found_elsewhere: FoundElsewhereView,
     owners_kept: bool,
     findings: Vec<FileFindingView>,
     findings_left_out: u64,
@@ -84,6 +86,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         },
     };
     say_findings(&done.report);
+    say_found_elsewhere(&place.found_elsewhere());
     if matches!(settings.target, Target::Stream) {
         output::say(describe(&place, &settings, &done).trim_end());
     } else {
@@ -175,6 +178,7 @@ fn view(place: &OpenPlace, settings: &Settings, done: &Done) -> View {
         special: report.special,
         data_bytes: report.data_bytes,
         fetched_bytes: fetched_bytes(place),
+        found_elsewhere: FoundElsewhereView::from(&place.found_elsewhere()),
         owners_kept: done.owners_kept,
         findings: report.findings.list.iter().map(FileFindingView::from).collect(),
         findings_left_out: report.findings.left_out,

@@ -8,6 +8,7 @@ use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 use crate::cli::context::Context;
+use crate::cli::damage_views::say_found_elsewhere;
 use crate::cli::file_views::{FileFindingView, FileView, SourceView, mode_text, moment};
 use crate::cli::outcome::Outcome;
 use crate::cli::output;
@@ -56,6 +57,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         write_json(&mut out, &place, &settings, &notes)
     };
     output::forgive_reader(written.and_then(|()| out.flush()))?;
+    say_found_elsewhere(&place.found_elsewhere());
     if let Some(error) = notes.stopped.take() {
         return Err(error.into());
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::default_workers;
 use crate::base::finding::Finding;
 use crate::cli::context::Context;
+use crate::cli::damage_views::{AffectedView, FoundElsewhereView, affected_text, say_affected, say_found_elsewhere};
 use crate::cli::failure::Failure;
 use crate::cli::outcome::Outcome;
 use crate::cli::views::FindingView;
@@ -42,6 +43,8 @@ struct View {
     omitted_bytes: u64,
     verified: bool,
     findings: Vec<FindingView>,
+    found_elsewhere: FoundElsewhereView,
+    files: Vec<AffectedView>,
 }
 
 pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Result<Outcome> {
@@ -62,6 +65,8 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     drop(progress);
     report.findings = joined(report.findings);
     report.findings.iter().for_each(|finding| output::warn(&format!("not restored: {finding}")));
+    say_affected(&report.files);
+    say_found_elsewhere(&report.found_elsewhere);
     let view = View {
         schema: "icecore.restore.v1",
         point: point.id.to_string(),
@@ -74,6 +79,8 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         omitted_bytes: report.omitted_bytes,
         verified: settings.verify,
         findings: report.findings.iter().map(FindingView::from).collect(),
+        found_elsewhere: FoundElsewhereView::from(&report.found_elsewhere),
+        files: report.files.iter().map(AffectedView::from).collect(),
     };
     context.report(&view, || describe(point, &settings, &report))?;
     Ok(Outcome::findings_if(!report.findings.is_empty()))
@@ -108,10 +115,14 @@ fn is_proven_zero(target: &Target, settings: &Settings) -> bool {
 
 fn describe(point: &ListedPoint, settings: &Settings, report: &RestoreReport) -> String {
     let verified = if settings.verify { ", read back and compared" } else { "" };
-    let lost: u64 = report.findings.iter().map(lost_bytes).sum();
+    let lost: u64 = report.findings.iter().map(|finding| finding.extent().length).sum();
     let lost = match lost {
         0 => String::new(),
-        bytes => format!("NOT restored: {bytes} bytes in {}\n", text::count(report.findings.len() as u64, "range")),
+        bytes => format!(
+            "NOT restored: {bytes} bytes in {}\n{}",
+            text::count(report.findings.len() as u64, "range"),
+            affected_text(&report.files)
+        ),
     };
     format!(
         "restored point {} of volume {} to {}\nwrote {}, zeroed {}, left {} that was the same{verified}\n{lost}",
@@ -138,12 +149,6 @@ fn joined(findings: Vec<Finding>) -> Vec<Finding> {
         }
     }
     out
-}
-
-fn lost_bytes(finding: &Finding) -> u64 {
-    match finding {
-        Finding::Unreadable { extent } | Finding::Damaged { extent, .. } | Finding::ChangeListWrong { extent } => extent.length,
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::context::Context;
+use crate::cli::damage_views::say_found_elsewhere;
 use crate::cli::file_views::{FileView, NameView, SourceView, hex, kind, mode_text, moment};
 use crate::cli::outcome::Outcome;
 use crate::cli::place::{OpenPlace, Place};
@@ -56,6 +57,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     let xattrs = filesystem.xattrs(inode).map_err(JobError::from)?;
     let view = view(&place, layout, target.clone(), &xattrs);
     context.report(&view, || describe(&place, &view, target.as_deref(), &xattrs))?;
+    say_found_elsewhere(&place.found_elsewhere());
     Ok(Outcome::findings_if(place.is_stale()))
 }
 

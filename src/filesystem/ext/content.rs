@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use super::journal::FastRange;
+use super::losses::Losses;
 use super::record::{BODY, Record};
-use super::runs::{Run, punch, replace};
+use super::runs::{OnLoss, Run, punch, replace};
+use super::segments::without_gaps;
+use super::wreck::is_stop;
 use super::{Ext, extents, flags, pointers};
 use crate::base::extent::Extent;
 use crate::filesystem::error::{FilesystemError, Object};
@@ -30,51 +33,53 @@ impl Ext {
         }
         let block_bytes = self.volume.block_bytes();
         let wanted = range.offset / block_bytes..range.end().div_ceil(block_bytes);
-        Ok(self.without_gaps(&self.runs(&record, &wanted)?, range))
-    }
-
-    /// Fills the space between runs with holes, and cuts the ends to bytes.
-    fn without_gaps(&self, runs: &[Run], range: Extent) -> Vec<Segment> {
-        let mut segments = Vec::new();
-        let mut at = range.offset;
-        for run in runs {
-            let whole = Extent::new(self.volume.place_of(run.logical), self.volume.place_of(run.count));
-            let extent = whole.intersect(&range);
-            if extent.is_empty() {
-                continue;
-            }
-            if extent.offset > at {
-                segments.push(Segment { extent: Extent::between(at, extent.offset), source: Source::Hole });
-            }
-            let place = self.volume.place_of(run.physical).saturating_add(extent.offset - whole.offset);
-            let source = if run.unwritten { Source::Unwritten(place) } else { Source::Disk(place) };
-            segments.push(Segment { extent, source });
-            at = extent.end();
-        }
-        if at < range.end() {
-            segments.push(Segment { extent: Extent::between(at, range.end()), source: Source::Hole });
-        }
-        segments
+        let (runs, losses) = match self.volume.is_wreck() {
+            true => self.runs_and_losses(&record, &wanted)?,
+            false => (self.runs(&record, &wanted)?, Losses::default()),
+        };
+        Ok(without_gaps(&self.volume, &runs, &losses, range))
     }
 
     /// The runs of some blocks of a file, after fast commits. Bounded by the number of blocks asked for.
     pub(super) fn runs(&self, record: &Record<'_>, wanted: &Range<u64>) -> Result<Vec<Run>, FilesystemError> {
+        let mut runs = self.runs_on_disk(record, wanted, &mut |_, error| Err(error))?;
+        for range in self.fast.ranges(u64::from(record.number)) {
+            self.apply(&mut runs, range, wanted, record)?;
+        }
+        Ok(runs)
+    }
+
+    /// The same around everything that is broken, and what is lost by that.
+    pub(super) fn runs_and_losses(&self, record: &Record<'_>, wanted: &Range<u64>) -> Result<(Vec<Run>, Losses), FilesystemError> {
+        let mut losses = Losses::default();
+        let mut runs = self.runs_on_disk(record, wanted, &mut |blocks, error| {
+            losses.add(blocks.start.max(wanted.start)..blocks.end.min(wanted.end), &error);
+            if is_stop(&error) { Err(error) } else { Ok(()) }
+        })?;
+        for range in self.fast.ranges(u64::from(record.number)) {
+            let blocks = range.blocks();
+            losses.remove(&blocks);
+            if let Err(error) = self.apply(&mut runs, range, wanted, record) {
+                punch(&mut runs, &blocks);
+                losses.add(blocks.start.max(wanted.start)..blocks.end.min(wanted.end), &error);
+            }
+        }
+        Ok((runs, losses))
+    }
+
+    fn runs_on_disk(&self, record: &Record<'_>, wanted: &Range<u64>, on_loss: OnLoss<'_>) -> Result<Vec<Run>, FilesystemError> {
         let number = u64::from(record.number);
         let body = record.body()?;
         let root = Fields::new(body, Object::Map(number), record.at + BODY as u64);
         let rewritten = self.fast.inode(number).is_some();
-        let mut runs = if !record.has_flag(flags::EXTENTS)? {
-            pointers::find(&self.volume, &root, wanted)?
+        if !record.has_flag(flags::EXTENTS)? {
+            pointers::find(&self.volume, &root, wanted, on_loss)
         } else if rewritten && !extents::is_tree(body) {
             // A fast commit brings an inode without its map; one that was never on disk begins empty.
-            Vec::new()
+            Ok(Vec::new())
         } else {
-            extents::find(&self.volume, record.seed(&self.volume.superblock)?, &root, wanted)?
-        };
-        for range in self.fast.ranges(number) {
-            self.apply(&mut runs, range, wanted, record)?;
+            extents::find(&self.volume, record.seed(&self.volume.superblock)?, &root, wanted, on_loss)
         }
-        Ok(runs)
     }
 
     fn apply(
@@ -85,7 +90,7 @@ impl Ext {
         record: &Record<'_>,
     ) -> Result<(), FilesystemError> {
         match *range {
-            FastRange::Remove { logical, length } => punch(runs, &(u64::from(logical)..u64::from(logical) + u64::from(length))),
+            FastRange::Remove { .. } => punch(runs, &range.blocks()),
             FastRange::Add { logical, length, physical, unwritten } => {
                 let run = Run { logical: u64::from(logical), count: u64::from(length), physical, unwritten };
                 if !self.volume.holds(run.physical, run.count) {

@@ -9,19 +9,19 @@ use crate::filesystem::fields::{Fields, sums_agree};
 use crate::filesystem::inode::InodeNumber;
 
 /// Bytes of an entry before its name.
-const HEADER: usize = 8;
+pub(super) const HEADER: usize = 8;
 /// The shortest entry.
-const SHORTEST: usize = 12;
+pub(super) const SHORTEST: usize = 12;
 /// An entry of no name at the end of a block that holds its checksum.
-const TAIL_BYTES: usize = 12;
-const TAIL_KIND: u8 = 0xDE;
+pub(super) const TAIL_BYTES: usize = 12;
+pub(super) const TAIL_KIND: u8 = 0xDE;
 /// Where the entries of an index begin: in the root behind `.`, `..` and eight bytes of information; in other nodes at once.
-const ROOT_ENTRIES: usize = 32;
+pub(super) const ROOT_ENTRIES: usize = 32;
 const NODE_ENTRIES: usize = 8;
-const INDEX_ENTRY: usize = 8;
+pub(super) const INDEX_ENTRY: usize = 8;
 
 /// The length of an entry. Blocks of 64 KiB need two bits more, and keep them where the lowest ones are always zero.
-fn entry_length(raw: u16, block_bytes: usize) -> usize {
+pub(super) fn entry_length(raw: u16, block_bytes: usize) -> usize {
     let raw = usize::from(raw);
     match block_bytes {
         ..0x1_0000 => raw,
@@ -40,7 +40,7 @@ pub(super) fn verify(block: &Fields<'_>, seed: u32, indexed: bool, first: bool) 
 }
 
 /// Where the entries of an index begin, if the block looks like a node of one.
-fn index_entries(block: &Fields<'_>) -> Option<usize> {
+pub(super) fn index_entries(block: &Fields<'_>) -> Option<usize> {
     let length = |at: usize| block.le16(at).ok().map(|raw| entry_length(raw, block.length()));
     let first = length(4)?;
     if first == block.length() {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::checksum::crc32c;
-use super::runs::{Run, push};
+use super::runs::{OnLoss, Run, push};
 use super::volume::Volume;
 use crate::filesystem::error::FilesystemError;
 use crate::filesystem::fields::{Fields, sums_agree};
@@ -23,13 +23,21 @@ pub(super) fn is_tree(body: &[u8]) -> bool {
     body.get(..2) == Some(&MAGIC.to_le_bytes())
 }
 
-/// The runs of `wanted`, ascending; `seed` begins the checksums of the owner. Only nodes on the way to them are read.
-pub(super) fn find(volume: &Volume, seed: u32, root: &Fields<'_>, wanted: &Range<u64>) -> Result<Vec<Run>, FilesystemError> {
-    let mut walk = Walk { volume, seed, wanted, runs: Vec::new() };
+/// The runs of `wanted`, ascending; `seed` begins the checksums of the owner. Only nodes on the way to them are read, and what a
+/// broken one stood for is told.
+pub(super) fn find(
+    volume: &Volume,
+    seed: u32,
+    root: &Fields<'_>,
+    wanted: &Range<u64>,
+    on_loss: OnLoss<'_>,
+) -> Result<Vec<Run>, FilesystemError> {
     let depth = root.le16(6)?;
     if depth > MAX_DEPTH {
-        return Err(root.corrupt(format!("a tree of {depth} levels cannot be")));
+        on_loss(wanted.clone(), root.corrupt(format!("a tree of {depth} levels cannot be")))?;
+        return Ok(Vec::new());
     }
+    let mut walk = Walk { volume, seed, wanted, runs: Vec::new(), on_loss };
     walk.node(root, depth, ALL)?;
     Ok(walk.runs)
 }
@@ -39,15 +47,16 @@ struct Walk<'a> {
     seed: u32,
     wanted: &'a Range<u64>,
     runs: Vec<Run>,
+    on_loss: OnLoss<'a>,
 }
 
 impl Walk<'_> {
     /// Visits a node that stands for `covers`. Each level has a depth one less, so this ends.
     fn node(&mut self, node: &Fields<'_>, depth: u16, covers: Range<u64>) -> Result<(), FilesystemError> {
-        let entries = header(node, depth)?;
-        match depth {
-            0 => self.leaf(node, entries, &covers),
-            _ => self.interior(node, entries, depth, &covers),
+        match header(node, depth) {
+            Ok(entries) if depth == 0 => self.leaf(node, entries, &covers),
+            Ok(entries) => self.interior(node, entries, depth, &covers),
+            Err(error) => (self.on_loss)(covers, error),
         }
     }
 
@@ -56,13 +65,15 @@ impl Walk<'_> {
         for entry in 1..=entries {
             let run = extent(node, entry * ENTRY_BYTES)?;
             if run.logical < next || run.end() > covers.end || run.count == 0 {
-                return Err(node.corrupt(format!("extent {entry} for block {} is out of order", run.logical)));
-            }
-            if !self.volume.holds(run.physical, run.count) {
-                return Err(node.corrupt(format!("extent {entry} lies outside the volume, at block {}", run.physical)));
+                // Nothing that follows can be believed either.
+                let error = node.corrupt(format!("extent {entry} for block {} is out of order", run.logical));
+                return (self.on_loss)(next..covers.end, error);
             }
             next = run.end();
-            if let Some(part) = run.within(self.wanted) {
+            if !self.volume.holds(run.physical, run.count) {
+                let error = node.corrupt(format!("extent {entry} lies outside the volume, at block {}", run.physical));
+                (self.on_loss)(run.logical..run.end(), error)?;
+            } else if let Some(part) = run.within(self.wanted) {
                 push(&mut self.runs, part);
             }
         }
@@ -71,18 +82,20 @@ impl Walk<'_> {
 
     fn interior(&mut self, node: &Fields<'_>, entries: usize, depth: u16, covers: &Range<u64>) -> Result<(), FilesystemError> {
         if entries == 0 {
-            return Err(node.corrupt("a node with levels below it is empty"));
+            return (self.on_loss)(covers.clone(), node.corrupt("a node with levels below it is empty"));
         }
         let key = |entry: usize| node.le32(entry * ENTRY_BYTES).map(u64::from);
-        let mut start = key(1)?;
+        let (mut start, mut reached) = (key(1)?, covers.start);
         for entry in 1..=entries {
             let end = if entry < entries { key(entry + 1)? } else { covers.end };
             if start < covers.start || start >= end || end > covers.end {
-                return Err(node.corrupt(format!("entry {entry} for block {start} is out of order")));
+                let error = node.corrupt(format!("entry {entry} for block {start} is out of order"));
+                return (self.on_loss)(reached..covers.end, error);
             }
             if start < self.wanted.end && end > self.wanted.start {
                 self.child(node, entry, depth - 1, start..end)?;
             }
+            reached = end;
             start = end;
         }
         Ok(())
@@ -92,13 +105,19 @@ impl Walk<'_> {
         let at = entry * ENTRY_BYTES;
         let block = u64::from(parent.le32(at + 4)?) | u64::from(parent.le16(at + 8)?) << 32;
         if !self.volume.holds(block, 1) {
-            return Err(parent.corrupt(format!("entry {entry} points outside the volume, to block {block}")));
+            return (self.on_loss)(covers, parent.corrupt(format!("entry {entry} points outside the volume, to block {block}")));
         }
         let object = parent.object();
-        let bytes = self.volume.block(object, block)?;
+        let mut bytes = match self.volume.block(object, block) {
+            Ok(bytes) => bytes,
+            Err(error) => return (self.on_loss)(covers, error),
+        };
+        self.volume.mend_extents(object, self.volume.place_of(block), self.seed, &mut bytes);
         let node = Fields::new(&bytes, object, self.volume.place_of(block));
-        self.verify(&node)?;
-        self.node(&node, depth, covers)
+        match self.verify(&node) {
+            Ok(()) => self.node(&node, depth, covers),
+            Err(error) => (self.on_loss)(covers, error),
+        }
     }
 
     /// The checksum stands behind the room for entries.

@@ -33,6 +33,9 @@ impl Ext {
     /// Why no bitmap of this volume can be believed.
     fn doubt(&self) -> Option<String> {
         let superblock = &self.volume.superblock;
+        if !self.remains.damage.is_empty() {
+            return Some("parts of it are lost".to_owned());
+        }
         if let Some(reason) = self.view.stale() {
             return Some(reason.to_owned());
         }

@@ -13,7 +13,7 @@ pub(super) const BLOCKS_UNINITIALISED: u16 = 2;
 const CHECKSUM: usize = 30;
 
 /// What a group says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Descriptor {
     pub(super) block_bitmap: u64,
     pub(super) inode_bitmap: u64,
@@ -24,6 +24,7 @@ pub(super) struct Descriptor {
     /// How many inodes at the end of the table were never used.
     pub(super) unused_inodes: u32,
     pub(super) block_bitmap_checksum: u32,
+    pub(super) inode_bitmap_checksum: u32,
 }
 
 impl Descriptor {
@@ -34,17 +35,19 @@ impl Descriptor {
             return Err(fields.corrupt("the checksum of its descriptor does not match"));
         }
         let descriptor = Self::decode(&fields, superblock)?;
-        let table = descriptor.inode_table.saturating_add(superblock.inode_table_blocks());
-        for (block, after) in [
-            (descriptor.block_bitmap, descriptor.block_bitmap.saturating_add(1)),
-            (descriptor.inode_bitmap, descriptor.inode_bitmap.saturating_add(1)),
-            (descriptor.inode_table, table),
-        ] {
-            if block < u64::from(superblock.first_data_block) || block == 0 || after > superblock.blocks {
-                return Err(fields.corrupt(format!("its descriptor points to block {block}, outside the volume")));
-            }
+        match descriptor.outside(superblock) {
+            Some(block) => Err(fields.corrupt(format!("its descriptor points to block {block}, outside the volume"))),
+            None => Ok(descriptor),
         }
-        Ok(descriptor)
+    }
+
+    /// The first block that it points to and that no volume of this superblock has.
+    pub(super) fn outside(&self, superblock: &Superblock) -> Option<u64> {
+        let counts = [(self.block_bitmap, 1), (self.inode_bitmap, 1), (self.inode_table, superblock.inode_table_blocks())];
+        let is_outside = |(block, count): &(u64, u64)| {
+            *block < u64::from(superblock.first_data_block) || *block == 0 || block.saturating_add(*count) > superblock.blocks
+        };
+        counts.into_iter().find(is_outside).map(|(block, _)| block)
     }
 
     fn decode(fields: &Fields<'_>, superblock: &Superblock) -> Result<Self, FilesystemError> {
@@ -66,6 +69,7 @@ impl Descriptor {
             flags,
             unused_inodes: if superblock.has_descriptor_checksums() { count(28, 50)? } else { 0 },
             block_bitmap_checksum: count(24, 56)?,
+            inode_bitmap_checksum: count(26, 58)?,
         })
     }
 }
@@ -108,7 +112,7 @@ impl Superblock {
     }
 
     pub(super) fn first_block_of(&self, group: u64) -> u64 {
-        u64::from(self.first_data_block) + group * u64::from(self.blocks_per_group)
+        u64::from(self.first_data_block).saturating_add(group.saturating_mul(u64::from(self.blocks_per_group)))
     }
 
     /// The first block after a group: the last group may be shorter.
@@ -116,21 +120,37 @@ impl Superblock {
         self.first_block_of(group + 1).min(self.blocks)
     }
 
-    fn has_meta_groups(&self) -> bool {
-        self.features.has_incompat(incompat::META_BG)
+    /// True when the descriptor of a group lies in the groups that it describes, and not behind the superblock.
+    pub(super) fn is_in_meta_group(&self, group: u64) -> bool {
+        let index = group / self.descriptors_per_block();
+        self.features.has_incompat(incompat::META_BG) && index >= u64::from(self.first_meta_group)
     }
 
     /// The byte where the descriptor of a group begins.
     pub(super) fn descriptor_place(&self, group: u64) -> u64 {
-        let per_block = self.descriptors_per_block();
-        let index = group / per_block;
-        let block = if !self.has_meta_groups() || index < u64::from(self.first_meta_group) {
-            self.superblock_block() + 1 + index
-        } else {
-            let leader = index * per_block;
-            self.first_block_of(leader) + self.blocks_before_descriptors(leader)
+        let index = group / self.descriptors_per_block();
+        let block = match self.is_in_meta_group(group) {
+            true => self.leading_descriptors(index * self.descriptors_per_block()),
+            false => self.superblock_block().saturating_add(1).saturating_add(index),
         };
-        block * u64::from(self.block_bytes) + (group % per_block) * u64::from(self.descriptor_bytes)
+        self.in_descriptor_block(block, group)
+    }
+
+    /// The byte where the copy of a group's descriptor begins that another group keeps.
+    pub(super) fn descriptor_copy(&self, group: u64, keeper: u64) -> u64 {
+        let first = self.leading_descriptors(keeper);
+        let index = if self.is_in_meta_group(group) { 0 } else { group / self.descriptors_per_block() };
+        self.in_descriptor_block(first.saturating_add(index), group)
+    }
+
+    /// The first block of descriptors in a group.
+    fn leading_descriptors(&self, keeper: u64) -> u64 {
+        self.first_block_of(keeper).saturating_add(self.blocks_before_descriptors(keeper))
+    }
+
+    fn in_descriptor_block(&self, block: u64, group: u64) -> u64 {
+        let skip = (group % self.descriptors_per_block()) * u64::from(self.descriptor_bytes);
+        block.saturating_mul(u64::from(self.block_bytes)).saturating_add(skip)
     }
 
     /// Blocks of a group's superblock copy: one, or none; group 0 of 1 KiB blocks in clusters also has the boot block.
@@ -152,12 +172,12 @@ impl Superblock {
 
     /// How many blocks at the beginning of a group hold the superblock, descriptors, and room for more descriptors.
     pub(super) fn leading_metadata_blocks(&self, group: u64) -> u64 {
-        let (index, place) = (group / self.descriptors_per_block(), group % self.descriptors_per_block());
-        let descriptors = if self.has_meta_groups() && index >= u64::from(self.first_meta_group) {
+        let place = group % self.descriptors_per_block();
+        let descriptors = if self.is_in_meta_group(group) {
             u64::from(place == 0 || place == 1 || place == self.descriptors_per_block() - 1)
         } else if !self.has_superblock(group) {
             0
-        } else if self.has_meta_groups() {
+        } else if self.features.has_incompat(incompat::META_BG) {
             u64::from(self.first_meta_group) + u64::from(self.reserved_descriptor_blocks)
         } else {
             self.descriptor_blocks() + u64::from(self.reserved_descriptor_blocks)

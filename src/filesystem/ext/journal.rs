@@ -16,6 +16,7 @@ mod checksum;
 mod descriptor;
 mod doubts;
 mod fast;
+mod logged;
 mod revoke;
 mod scan;
 mod superblock;
@@ -37,6 +38,7 @@ use superblock::JournalSuperblock;
 use walk::Log;
 
 pub(in crate::filesystem) use fast::{FastCommits, FastName, FastRange};
+pub(in crate::filesystem) use logged::LoggedBlocks;
 
 /// Where the journal lies, and what the filesystem's superblock says of it.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::runs::{Run, push};
+use super::runs::{OnLoss, Run, push};
 use super::volume::Volume;
 use crate::filesystem::error::FilesystemError;
 use crate::filesystem::fields::Fields;
@@ -12,10 +12,15 @@ const POINTER_BYTES: u64 = 4;
 /// Levels of the deepest tree.
 const LEVELS: u32 = 3;
 
-/// The runs of `wanted`, ascending. Holes are skipped at the highest level that shows them.
-pub(super) fn find(volume: &Volume, root: &Fields<'_>, wanted: &Range<u64>) -> Result<Vec<Run>, FilesystemError> {
+/// The runs of `wanted`, ascending. Holes are skipped at the highest level that shows them, and what a broken node stood for is told.
+pub(super) fn find(
+    volume: &Volume,
+    root: &Fields<'_>,
+    wanted: &Range<u64>,
+    on_loss: OnLoss<'_>,
+) -> Result<Vec<Run>, FilesystemError> {
     let per_block = volume.block_bytes() / POINTER_BYTES;
-    let mut walk = Walk { volume, wanted, per_block, runs: Vec::new() };
+    let mut walk = Walk { volume, wanted, per_block, runs: Vec::new(), on_loss };
     let mut start = walk.level(root, 0..DIRECT, 0, 0)?;
     for level in 1..=LEVELS {
         let slot = DIRECT + u64::from(level) - 1;
@@ -29,6 +34,7 @@ struct Walk<'a> {
     wanted: &'a Range<u64>,
     per_block: u64,
     runs: Vec<Run>,
+    on_loss: OnLoss<'a>,
 }
 
 impl Walk<'_> {
@@ -50,16 +56,39 @@ impl Walk<'_> {
     }
 
     fn follow(&mut self, node: &Fields<'_>, block: u64, levels: u32, logical: u64) -> Result<(), FilesystemError> {
+        let covers = logical..logical + self.per_block.pow(levels);
         if !self.volume.holds(block, 1) {
-            return Err(node.corrupt(format!("block {logical} of the file is said to lie outside the volume, at block {block}")));
+            let what = format!("block {logical} of the file is said to lie outside the volume, at block {block}");
+            return (self.on_loss)(covers, node.corrupt(what));
         }
         if levels == 0 {
             push(&mut self.runs, Run { logical, count: 1, physical: block, unwritten: false });
             return Ok(());
         }
-        let bytes = self.volume.block(node.object(), block)?;
+        let bytes = match self.volume.block(node.object(), block) {
+            Ok(bytes) => bytes,
+            Err(error) => return (self.on_loss)(covers, error),
+        };
         let below = Fields::new(&bytes, node.object(), self.volume.place_of(block));
+        if let Some(what) = self.contradiction(&bytes) {
+            return (self.on_loss)(covers, below.corrupt(what));
+        }
         self.level(&below, 0..self.per_block, levels - 1, logical)?;
         Ok(())
+    }
+
+    /// Why a block cannot be one of pointers. There is no checksum: in a volume of which parts are lost, only what cannot be says that
+    /// a block is noise, and one wrong pointer alone may be a flipped bit.
+    fn contradiction(&self, bytes: &[u8]) -> Option<&'static str> {
+        if !self.volume.is_wreck() {
+            return None;
+        }
+        let pointers =
+            || bytes.as_chunks::<4>().0.iter().map(|bytes| u64::from(u32::from_le_bytes(*bytes))).filter(|block| *block != 0);
+        if pointers().next().is_none() {
+            return Some("a block of pointers holds none");
+        }
+        let outside = pointers().filter(|block| !self.volume.holds(*block, 1)).count();
+        (outside > 1).then_some("a block of pointers holds some that lead outside the volume")
     }
 }

@@ -13,8 +13,10 @@ use crate::filesystem::inode::{FileKind, Inode, InodeNumber};
 pub(super) const BODY: usize = 40;
 /// How long it is.
 pub(super) const BODY_BYTES: usize = 60;
-const CHECKSUM_LOW: usize = 124;
-const CHECKSUM_HIGH: usize = 130;
+pub(super) const CHECKSUM_LOW: usize = 124;
+pub(super) const CHECKSUM_HIGH: usize = 130;
+/// Where the generation lies.
+pub(super) const GENERATION: usize = 100;
 /// How far the fields of today's inodes reach beyond the old ones.
 const KNOWN_EXTRA: u16 = 32;
 
@@ -44,7 +46,7 @@ impl<'a> Record<'a> {
 
     /// Compares the checksum, where there is one, and checks the length of the extra fields.
     pub(super) fn verify(&self, superblock: &Superblock) -> Result<(), FilesystemError> {
-        if superblock.has_metadata_checksums() && superblock.made_by_linux && !self.checksum_matches(superblock)? {
+        if superblock.has_inode_checksums() && !self.checksum_matches(superblock)? {
             return Err(self.fields.corrupt("its checksum does not match"));
         }
         self.verify_extra()
@@ -58,23 +60,34 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
+    /// True when all four bytes of the checksum are kept.
+    pub(super) fn has_whole_checksum(&self) -> bool {
+        self.has(CHECKSUM_HIGH, 2)
+    }
+
     fn checksum_matches(&self, superblock: &Superblock) -> Result<bool, FilesystemError> {
+        let (stored, computed) = self.sums(superblock)?;
+        Ok(sums_agree(stored, computed))
+    }
+
+    /// The checksum that the inode has, and the one that its bytes have.
+    pub(super) fn sums(&self, superblock: &Superblock) -> Result<(u32, u32), FilesystemError> {
         let bytes = self.fields.bytes();
         let mut zeroed = bytes.to_vec();
         let mut stored = u32::from(self.fields.le16(CHECKSUM_LOW)?);
         zeroed.get_mut(CHECKSUM_LOW..CHECKSUM_LOW + 2).unwrap_or_default().fill(0);
-        let full = self.has(CHECKSUM_HIGH, 2);
+        let full = self.has_whole_checksum();
         if full {
             stored |= u32::from(self.fields.le16(CHECKSUM_HIGH)?) << 16;
             zeroed.get_mut(CHECKSUM_HIGH..CHECKSUM_HIGH + 2).unwrap_or_default().fill(0);
         }
         let computed = crc32c(self.seed(superblock)?, &zeroed);
-        Ok(sums_agree(stored, if full { computed } else { computed & 0xFFFF }))
+        Ok((stored, if full { computed } else { computed & 0xFFFF }))
     }
 
     /// Where the checksums of this inode's blocks begin.
     pub(super) fn seed(&self, superblock: &Superblock) -> Result<u32, FilesystemError> {
-        Ok(inode_seed(superblock.seed, self.number, self.fields.le32(100)?))
+        Ok(inode_seed(superblock.seed, self.number, self.fields.le32(GENERATION)?))
     }
 
     /// True when the inode is long enough for a field beyond the old ones.
@@ -146,7 +159,7 @@ impl<'a> Record<'a> {
         let inline = self.has_flag(flags::INLINE_DATA)? && matches!(kind, FileKind::Regular);
         Ok(Inode {
             number: InodeNumber(u64::from(self.number)),
-            generation: fields.le32(100)?,
+            generation: fields.le32(GENERATION)?,
             kind,
             mode: fields.le16(0)? & 0o7777,
             uid: u32::from(fields.le16(2)?) | u32::from(fields.le16(120)?) << 16,

@@ -7,7 +7,7 @@ use super::features::compat;
 use super::journal::{FastCommits, JournalPlace, Replay, replay};
 use super::record::{BODY, BODY_BYTES, Record};
 use super::runs::Run;
-use super::superblock::PLACE;
+use super::superblock::{PLACE, Superblock};
 use super::volume::Volume;
 use super::{extents, flags, pointers};
 use crate::base::io::ReadAt;
@@ -18,7 +18,7 @@ use crate::filesystem::overlay::Overlaid;
 use crate::filesystem::view::View;
 
 /// The raw volume is asked for little once the view stands.
-const RAW_CACHE_BYTES: u64 = 1 << 20;
+pub(super) const RAW_CACHE_BYTES: u64 = 1 << 20;
 /// Pieces that a journal may lie in: one of 4 GiB in blocks of 4 KiB, no two of them together.
 const MAX_RUNS: usize = 1 << 20;
 
@@ -39,40 +39,97 @@ pub(super) struct Recovered {
     pub(super) error_recorded: bool,
 }
 
-/// Opens a volume and replays its journal.
-pub(super) fn recover(source: &Arc<dyn ReadAt>) -> Result<Recovered, FilesystemError> {
-    let raw = Volume::open(Arc::clone(source), RAW_CACHE_BYTES)?;
-    let journal = journal_runs(&raw);
-    let place = |runs| JournalPlace {
-        runs,
-        block_bytes: raw.superblock.block_bytes,
-        blocks_in_filesystem: raw.superblock.blocks,
-        needs_recovery: raw.superblock.needs_recovery(),
-        superblock_feature_fast_commit: raw.superblock.features.has_compat(compat::FAST_COMMIT),
-    };
-    let replayed = match &journal {
-        Ok(runs) if !runs.is_empty() => replay(source, &place(runs.clone())).map_err(|error| error.to_string()),
-        Ok(_) => Err("it has no journal".to_owned()),
-        Err(reason) => Err(reason.clone()),
-    };
-    let journal = journal.unwrap_or_default();
-    match replayed {
-        Ok(replay) => through(raw, source, replay, journal),
-        Err(reason) => without(raw, source, journal, &reason),
+/// Whether the journal holds what is not in place yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// The superblock says no.
+    No,
+    /// The superblock says yes.
+    Yes,
+    /// The superblock that knew is lost. The journal's own superblock is asked.
+    Unknown,
+}
+
+impl Need {
+    /// What a first superblock says.
+    pub(super) fn of(superblock: &Superblock) -> Self {
+        if superblock.needs_recovery() { Self::Yes } else { Self::No }
     }
 }
 
-/// The journal cannot be read. That matters only if it is needed.
-fn without(raw: Volume, source: &Arc<dyn ReadAt>, journal: Vec<(u64, u64)>, reason: &str) -> Result<Recovered, FilesystemError> {
-    let view = match raw.superblock.needs_recovery() {
-        true => View::Stale { reason: format!("the journal is needed, but {reason}") },
-        false => View::Clean,
+/// How a source becomes a volume, with a cache of so many bytes: raw at first, then once more through the journal.
+pub(super) type Open<'a> = &'a dyn Fn(Arc<dyn ReadAt>, u64) -> Result<Volume, FilesystemError>;
+
+/// Opens a volume and replays its journal.
+pub(super) fn recover(source: &Arc<dyn ReadAt>) -> Result<Recovered, FilesystemError> {
+    let raw = Volume::open(Arc::clone(source), RAW_CACHE_BYTES)?;
+    let need = Need::of(&raw.superblock);
+    recover_from(raw, source, need, &Volume::open)
+}
+
+/// Replays the journal of a raw volume, and opens it once more through that.
+pub(super) fn recover_from(
+    raw: Volume,
+    source: &Arc<dyn ReadAt>,
+    need: Need,
+    open: Open<'_>,
+) -> Result<Recovered, FilesystemError> {
+    let journal = journal_runs(&raw);
+    let replayed = match &journal {
+        Ok(runs) if !runs.is_empty() => {
+            replay(source, &JournalPlace::of(&raw.superblock, runs.clone(), need != Need::No)).map_err(|error| error.to_string())
+        }
+        Ok(_) => Err("it has no journal".to_owned()),
+        Err(reason) => Err(reason.clone()),
     };
-    let volume = Volume::open(Arc::clone(source), METADATA_CACHE_BYTES)?;
+    let has_journal = !matches!(&journal, Ok(runs) if runs.is_empty());
+    let journal = journal.unwrap_or_default();
+    match replayed {
+        Ok(replay) => through(raw, source, replay, journal, open),
+        Err(reason) => without(raw, source, journal, stale(need, has_journal, &reason), open),
+    }
+}
+
+/// The view when the journal cannot be read. That matters only if it is needed.
+fn stale(need: Need, has_journal: bool, reason: &str) -> View {
+    match need {
+        Need::Yes => View::Stale { reason: format!("the journal is needed, but {reason}") },
+        Need::Unknown if has_journal => View::Stale { reason: format!("nobody knows whether the journal is needed, for {reason}") },
+        Need::No | Need::Unknown => View::Clean,
+    }
+}
+
+fn without(
+    raw: Volume,
+    source: &Arc<dyn ReadAt>,
+    journal: Vec<(u64, u64)>,
+    view: View,
+    open: Open<'_>,
+) -> Result<Recovered, FilesystemError> {
+    let volume = open(Arc::clone(source), METADATA_CACHE_BYTES)?;
     Ok(Recovered { raw, volume, overlaid: None, fast: FastCommits::default(), view, journal, error_recorded: false })
 }
 
-fn through(raw: Volume, source: &Arc<dyn ReadAt>, replay: Replay, journal: Vec<(u64, u64)>) -> Result<Recovered, FilesystemError> {
+impl JournalPlace {
+    /// The journal that lies in these blocks.
+    pub(super) fn of(superblock: &Superblock, runs: Vec<(u64, u64)>, needs_recovery: bool) -> Self {
+        Self {
+            runs,
+            block_bytes: superblock.block_bytes,
+            blocks_in_filesystem: superblock.blocks,
+            needs_recovery,
+            superblock_feature_fast_commit: superblock.features.has_compat(compat::FAST_COMMIT),
+        }
+    }
+}
+
+fn through(
+    raw: Volume,
+    source: &Arc<dyn ReadAt>,
+    replay: Replay,
+    journal: Vec<(u64, u64)>,
+    open: Open<'_>,
+) -> Result<Recovered, FilesystemError> {
     let Replay { overlay, transactions, incomplete, fast, error_recorded } = replay;
     let changes = overlay.count() as u64;
     let view = match incomplete {
@@ -82,7 +139,7 @@ fn through(raw: Volume, source: &Arc<dyn ReadAt>, replay: Replay, journal: Vec<(
     };
     let overlaid = Arc::new(Overlaid::new(Arc::clone(source), overlay));
     // Replay may have brought another superblock and other descriptors.
-    let volume = Volume::open(Arc::clone(&overlaid) as Arc<dyn ReadAt>, METADATA_CACHE_BYTES)?;
+    let volume = open(Arc::clone(&overlaid) as Arc<dyn ReadAt>, METADATA_CACHE_BYTES)?;
     Ok(Recovered { raw, volume, overlaid: Some(overlaid), fast, view, journal, error_recorded })
 }
 
@@ -132,8 +189,8 @@ fn whole(raw: &Volume, root: &Fields<'_>, seed: Option<u32>, size: u64) -> Resul
     let blocks = (size / raw.block_bytes()).min(raw.superblock.blocks);
     let wanted = 0..blocks;
     let runs: Vec<Run> = match seed {
-        Some(seed) => extents::find(raw, seed, root, &wanted)?,
-        None => pointers::find(raw, root, &wanted)?,
+        Some(seed) => extents::find(raw, seed, root, &wanted, &mut |_, error| Err(error))?,
+        None => pointers::find(raw, root, &wanted, &mut |_, error| Err(error))?,
     };
     let mapped: u64 = runs.iter().map(|run| run.count).sum();
     if mapped != blocks || blocks == 0 || runs.len() > MAX_RUNS || runs.iter().any(|run| run.unwritten) {

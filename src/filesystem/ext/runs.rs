@@ -2,6 +2,12 @@
 
 use std::ops::Range;
 
+use crate::filesystem::error::FilesystemError;
+
+/// Is told which blocks of a file a broken part of its map stood for. An error ends the search; a reader that goes around what is
+/// broken takes a note and returns none.
+pub(super) type OnLoss<'a> = &'a mut dyn FnMut(Range<u64>, FilesystemError) -> Result<(), FilesystemError>;
+
 /// Blocks of a file that lie together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {

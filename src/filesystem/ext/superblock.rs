@@ -8,7 +8,7 @@ use crate::filesystem::fields::{Fields, sums_agree};
 
 /// Where the superblock lies, whatever the block size.
 pub(super) const PLACE: u64 = 1024;
-const BYTES: usize = 1024;
+pub(super) const BYTES: usize = 1024;
 /// Where its checksum lies in it.
 const CHECKSUM: usize = 0x3FC;
 pub(super) const MAGIC: u16 = 0xEF53;
@@ -39,6 +39,10 @@ pub(super) struct Superblock {
     pub(super) inode_bytes: u16,
     pub(super) descriptor_bytes: u16,
     pub(super) first_meta_group: u32,
+    /// The group that this copy stands in. Superblocks of the first revision do not say.
+    pub(super) group: Option<u16>,
+    /// Groups that keep their bitmaps and tables together, as a logarithm.
+    pub(super) log_flex_groups: u8,
     pub(super) reserved_descriptor_blocks: u16,
     pub(super) backup_groups: [u32; 2],
     pub(super) multi_mount_block: u64,
@@ -52,7 +56,7 @@ pub(super) struct Superblock {
     pub(super) journal_backup: Option<[u8; 68]>,
     /// Inodes of other systems carry no checksum.
     pub(super) made_by_linux: bool,
-    state: u16,
+    pub(super) state: u16,
     /// Where metadata checksums begin.
     pub(super) seed: u32,
 }
@@ -60,13 +64,19 @@ pub(super) struct Superblock {
 impl Superblock {
     /// Reads and checks the primary superblock.
     pub(super) fn read(source: &dyn ReadAt) -> Result<Self, FilesystemError> {
-        let mut bytes = [0; BYTES];
-        source.read_at(PLACE, &mut bytes).map_err(|source| FilesystemError::Io { object: Object::Superblock, source })?;
-        Self::parse(&bytes)
+        Self::read_copy(source, PLACE)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, FilesystemError> {
-        let fields = Fields::new(bytes, Object::Superblock, PLACE);
+    /// Reads and checks the copy that begins at byte `at`.
+    pub(super) fn read_copy(source: &dyn ReadAt, at: u64) -> Result<Self, FilesystemError> {
+        let mut bytes = [0; BYTES];
+        source.read_at(at, &mut bytes).map_err(|source| FilesystemError::Io { object: Object::Superblock, source })?;
+        Self::parse(&bytes, at)
+    }
+
+    /// The superblock in `bytes`, which lie at byte `at`.
+    pub(super) fn parse(bytes: &[u8], at: u64) -> Result<Self, FilesystemError> {
+        let fields = Fields::new(bytes, Object::Superblock, at);
         if fields.le16(56)? != MAGIC {
             return Err(fields.corrupt("its magic number is wrong"));
         }
@@ -103,6 +113,8 @@ impl Superblock {
             inode_bytes: if old { OLD_INODE_BYTES } else { fields.le16(88)? },
             descriptor_bytes: if wide { fields.le16(254)? } else { 32 },
             first_meta_group: fields.le32(260)?,
+            group: if old { None } else { Some(fields.le16(90)?) },
+            log_flex_groups: if features.has_incompat(incompat::FLEX_BG) { fields.u8(0x174)? } else { 0 },
             reserved_descriptor_blocks: fields.le16(206)?,
             backup_groups: [fields.le32(0x24C)?, fields.le32(0x250)?],
             multi_mount_block: if features.has_incompat(incompat::MMP) { fields.le64(0x168)? } else { 0 },
@@ -118,7 +130,7 @@ impl Superblock {
     }
 
     /// The sums that everything else relies on.
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let bits = u64::from(self.block_bytes) * 8;
         let group = u64::from(self.blocks_per_group);
         let clusters = group / u64::from(self.cluster_blocks);
@@ -152,6 +164,11 @@ impl Superblock {
 
     pub(super) fn has_metadata_checksums(&self) -> bool {
         self.features.has_ro_compat(ro_compat::METADATA_CSUM)
+    }
+
+    /// True when every inode carries a checksum.
+    pub(super) fn has_inode_checksums(&self) -> bool {
+        self.has_metadata_checksums() && self.made_by_linux
     }
 
     /// True when descriptors are checksummed, and may therefore say that a bitmap or table was never written.
@@ -200,11 +217,20 @@ fn verify(fields: &Fields<'_>, features: Features) -> Result<(), FilesystemError
 }
 
 #[cfg(test)]
+impl Superblock {
+    /// One of a volume of 8 MiB, for tests of what needs little of it.
+    pub(super) fn made_up(features: Features) -> Self {
+        let plain = Self::parse(&tests::plain(), PLACE).expect("it is one");
+        Self { features, ..plain }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     /// 8192 blocks of 1 KiB in one group, revision 1.
-    fn plain() -> Vec<u8> {
+    pub(super) fn plain() -> Vec<u8> {
         let mut bytes = vec![0; BYTES];
         for (at, value) in [(0, 64_u32), (4, 8192), (20, 1), (32, 8192), (40, 64), (76, 1), (84, 11), (96, 2), (100, 1)] {
             put(&mut bytes, at, &value.to_le_bytes());
@@ -223,7 +249,7 @@ mod tests {
         let check = |at: usize, value: &[u8], expected: &str| {
             let mut bytes = plain();
             put(&mut bytes, at, value);
-            let said = Superblock::parse(&bytes).map(|_| "fine".to_owned()).unwrap_or_else(|error| error.to_string());
+            let said = Superblock::parse(&bytes, PLACE).map(|_| "fine".to_owned()).unwrap_or_else(|error| error.to_string());
             assert!(said.contains(expected), "{at}: {said}");
         };
         check(0, &64_u32.to_le_bytes(), "fine");
@@ -249,11 +275,11 @@ mod tests {
         bytes[0x175] = 1;
         let sum = crc32c(START, &bytes[..CHECKSUM]);
         put(&mut bytes, CHECKSUM, &sum.to_le_bytes());
-        assert!(Superblock::parse(&bytes).is_ok());
+        assert!(Superblock::parse(&bytes, PLACE).is_ok());
         for at in [0x300, 0x3FB, 0x3FF] {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
-            assert!(Superblock::parse(&flipped).unwrap_err().to_string().contains("checksum"), "{at}");
+            assert!(Superblock::parse(&flipped, PLACE).unwrap_err().to_string().contains("checksum"), "{at}");
         }
     }
 }

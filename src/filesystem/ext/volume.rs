@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::groups::Descriptor;
 use super::superblock::Superblock;
+use super::wreck::Merge;
 use crate::base::extent::Extent;
 use crate::base::io::ReadAt;
 use crate::filesystem::cache::Cached;
@@ -17,14 +18,31 @@ pub(super) struct Volume {
     metadata: Cached,
     /// The group that was asked for last, and where its inode table begins: who asks for many inodes asks group by group.
     table: Mutex<Option<(u32, u64)>>,
+    /// How descriptors are put together where parts of the volume are lost.
+    pub(super) merge: Option<Merge>,
 }
 
 impl Volume {
     /// Reads the superblock, and keeps at most `cache_bytes` of metadata in memory.
     pub(super) fn open(bytes: Arc<dyn ReadAt>, cache_bytes: u64) -> Result<Self, FilesystemError> {
         let superblock = Superblock::read(&*bytes)?;
+        Ok(Self::on(superblock, bytes, cache_bytes, None))
+    }
+
+    /// A volume of which parts are lost, by a superblock that was found or inferred.
+    pub(super) fn of_wreck(superblock: Superblock, bytes: Arc<dyn ReadAt>, cache_bytes: u64) -> Self {
+        let merge = Merge::new(&superblock);
+        Self::on(superblock, bytes, cache_bytes, Some(merge))
+    }
+
+    fn on(superblock: Superblock, bytes: Arc<dyn ReadAt>, cache_bytes: u64, merge: Option<Merge>) -> Self {
         let metadata = Cached::new(Arc::clone(&bytes), cache_bytes);
-        Ok(Self { superblock, bytes, metadata, table: Mutex::new(None) })
+        Self { superblock, bytes, metadata, table: Mutex::new(None), merge }
+    }
+
+    /// True when parts of the volume may be lost: then readers go around what is broken.
+    pub(super) fn is_wreck(&self) -> bool {
+        self.merge.is_some()
     }
 
     /// The bytes, not cached.
@@ -61,7 +79,14 @@ impl Volume {
 
     /// The descriptor of a group, checked.
     pub(super) fn descriptor(&self, group: u32) -> Result<Descriptor, FilesystemError> {
-        let at = self.superblock.descriptor_place(u64::from(group));
+        match &self.merge {
+            Some(merge) => merge.descriptor(self, group),
+            None => self.descriptor_at(group, self.superblock.descriptor_place(u64::from(group))),
+        }
+    }
+
+    /// The copy of a group's descriptor that begins at byte `at`, checked.
+    pub(super) fn descriptor_at(&self, group: u32, at: u64) -> Result<Descriptor, FilesystemError> {
         let mut bytes = vec![0; usize::from(self.superblock.descriptor_bytes)];
         self.read(Object::Group(group), at, &mut bytes)?;
         Descriptor::parse(&self.superblock, group, &bytes, at)
@@ -76,6 +101,7 @@ impl Volume {
         let offset = u64::from(index % superblock.inodes_per_group) * u64::from(superblock.inode_bytes);
         Ok(Extent::new(self.place_of(table) + offset, u64::from(superblock.inode_bytes)))
     }
+
     /// The first block of a group's inode table. Its descriptor is read and checked only if another group was asked for last.
     fn inode_table(&self, group: u32) -> Result<u64, FilesystemError> {
         let known = *self.table.lock().unwrap_or_else(PoisonError::into_inner);

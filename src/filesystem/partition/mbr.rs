@@ -81,12 +81,13 @@ fn slots(source: &dyn ReadAt, sector: u64) -> Result<Option<[Option<Slot>; 4]>, 
     Ok(Some(slots))
 }
 
-/// Follows the chain: each link holds one partition, counted from itself, and the next link, counted from the chain's beginning.
+/// Follows a chain, and counts on from those found before, as the kernel does: an empty link has no number. Each link holds one partition, counted from itself, and the next link, counted from the chain's beginning.
 fn chain(source: &dyn ReadAt, beginning: u64, found: &mut Vec<Partition>) -> Result<(), FilesystemError> {
     let mut link = beginning;
-    for number in FIRST_LOGICAL..FIRST_LOGICAL + MAX_LOGICAL {
+    for _link in 0..MAX_LOGICAL {
         let Some(slots) = slots(source, link)? else { return Ok(()) };
         let here = slots.iter().flatten().find(|slot| !slot.is_extended());
+        let number = FIRST_LOGICAL.saturating_add(u32::try_from(found.len()).unwrap_or(u32::MAX));
         found.extend(here.map(|slot| slot.partition(number, link)));
         let Some(next) = slots.iter().flatten().find(|slot| slot.is_extended()) else { return Ok(()) };
         let next = beginning.saturating_add(next.first);
@@ -98,4 +99,46 @@ fn chain(source: &dyn ReadAt, beginning: u64, found: &mut Vec<Partition>) -> Res
     }
     let what = format!("the chain of logical partitions has more than {MAX_LOGICAL} links");
     Err(FilesystemError::corrupt(Object::PartitionTable, link.saturating_mul(SECTOR), what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::volume::MemoryVolume;
+
+    /// An entry of a table: slot, kind, first sector and length.
+    type Entry = (usize, u8, u32, u32);
+
+    /// A disk with tables at some sectors.
+    fn disk(tables: &[(u64, &[Entry])]) -> MemoryVolume {
+        let mut bytes = vec![0; 1 << 20];
+        for (sector, slots) in tables {
+            let at = (sector * SECTOR) as usize;
+            bytes[at + 510..at + 512].copy_from_slice(&SIGNATURE.to_le_bytes());
+            for (slot, kind, first, sectors) in *slots {
+                let entry = at + ENTRIES + slot * ENTRY_BYTES;
+                bytes[entry + 4] = *kind;
+                bytes[entry + 8..entry + 12].copy_from_slice(&first.to_le_bytes());
+                bytes[entry + 12..entry + 16].copy_from_slice(&sectors.to_le_bytes());
+            }
+        }
+        MemoryVolume::new(bytes)
+    }
+
+    fn found(disk: &MemoryVolume) -> Vec<(u32, u64)> {
+        read(disk).unwrap().into_iter().map(|partition| (partition.number, partition.extent.offset / SECTOR)).collect()
+    }
+
+    #[test]
+    fn logical_partitions_are_counted_through_all_chains_and_around_empty_links() {
+        let first: &[_] = &[(0, 0x83, 8, 8), (1, 0x05, 100, 100), (2, 0x05, 300, 100)];
+        let disk = disk(&[
+            (0, first),
+            (100, &[(1, 0x05, 20, 10)]),
+            (120, &[(0, 0x83, 1, 5), (1, 0x05, 40, 10)]),
+            (140, &[(0, 0x83, 1, 5)]),
+            (300, &[(0, 0x83, 2, 5)]),
+        ]);
+        assert_eq!(found(&disk), [(1, 8), (5, 121), (6, 141), (7, 302)]);
+    }
 }

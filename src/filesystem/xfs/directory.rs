@@ -7,13 +7,14 @@ use crate::filesystem::error::FilesystemError;
 use crate::filesystem::face::Entry;
 use crate::filesystem::inode::InodeNumber;
 
-mod block;
-mod short;
+pub(super) mod block;
+pub(super) mod record;
+pub(super) mod short;
 
 /// Bytes of a directory from which on the index lies: entries are below.
-const INDEX_BYTES: u64 = 32 << 30;
+pub(super) const INDEX_BYTES: u64 = 32 << 30;
 /// Directory blocks whose places are looked up at once.
-const WINDOW: u64 = 1024;
+pub(super) const WINDOW: u64 = 1024;
 
 /// Receives names; whoever breaks has seen enough.
 type Visit<'a> = dyn FnMut(Entry) -> ControlFlow<()> + 'a;

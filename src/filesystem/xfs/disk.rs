@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::geometry::Geometry;
+use super::seal::Seal;
 use crate::base::io::ReadAt;
 use crate::filesystem::error::{FilesystemError, Object};
+use crate::filesystem::mend::Mended;
 
 /// The longest piece of metadata: the largest block, directory block and sector.
 const LONGEST_BYTES: u32 = 64 << 10;
@@ -14,12 +16,33 @@ const LONGEST_BYTES: u32 = 64 << 10;
 pub(super) struct Disk {
     source: Arc<dyn ReadAt>,
     geometry: Geometry,
+    /// What was mended, if flipped bits are to be.
+    mended: Option<Mended>,
 }
 
 impl Disk {
     /// A view through `source`.
     pub(super) fn new(source: Arc<dyn ReadAt>, geometry: Geometry) -> Self {
-        Self { source, geometry }
+        Self { source, geometry, mended: None }
+    }
+
+    /// The same, with flipped bits put right where a checksum names them.
+    pub(super) fn mending(self) -> Self {
+        Self { mended: Some(Mended::default()), ..self }
+    }
+
+    /// What was mended until now.
+    pub(super) fn mended(&self) -> Vec<FilesystemError> {
+        self.mended.as_ref().map(Mended::list).unwrap_or_default()
+    }
+
+    /// Puts a flipped bit right in what was read from byte `at`, if this view mends.
+    pub(super) fn mend(&self, object: Object, at: u64, seal: &Seal, bytes: &mut [u8]) {
+        if let Some(mended) = self.mended.as_ref().filter(|_| self.geometry.crc)
+            && seal.mend(bytes)
+        {
+            mended.note(object, at);
+        }
     }
 
     /// What numbers mean here.

@@ -1,10 +1,11 @@
 //! A fork of an inode: a few bytes in the inode itself, a list of runs, or a tree of runs.
 
 use super::disk::Disk;
+use super::found::{Found, Span};
 use super::geometry::Geometry;
 use super::inode_core::{FORMAT_LOCAL, FORMAT_RUNS, FORMAT_TREE, Layout};
 use super::run::{RUN_BYTES, Run};
-use super::seal::MAP_TREE;
+use super::seal::{MAP_TREE, Seal};
 use crate::base::extent::Extent;
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
@@ -30,19 +31,6 @@ pub(super) struct Fork<'a> {
     fields: Fields<'a>,
     format: u8,
     runs: u64,
-}
-
-/// The blocks of a file between the keys of a node: what a child may speak of.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    first: u64,
-    end: u64,
-}
-
-impl Span {
-    fn meets(&self, other: &Self) -> bool {
-        self.first < other.end && other.first < self.end
-    }
 }
 
 impl<'a> Fork<'a> {
@@ -72,6 +60,11 @@ impl<'a> Fork<'a> {
     /// What numbers mean there.
     pub(super) fn geometry(&self) -> &'a Geometry {
         self.disk.geometry()
+    }
+
+    /// Puts a flipped bit right in what was read from byte `at`.
+    pub(super) fn mend(&self, at: u64, seal: &Seal, bytes: &mut [u8]) {
+        self.disk.mend(self.object, at, seal, bytes);
     }
 
     /// What messages name.
@@ -106,47 +99,80 @@ impl<'a> Fork<'a> {
 
     /// All runs that share a block with the `count` blocks from `first`, ascending. No more than `count`.
     pub(super) fn runs(&self, first: u64, count: u64) -> Result<Vec<Run>, FilesystemError> {
-        let wanted = Span { first, end: first.saturating_add(count) };
-        let mut found = Vec::new();
-        match self.format {
-            FORMAT_RUNS => self.list(&self.fields, 0, self.runs, wanted, &mut found)?,
-            FORMAT_TREE => self.root(wanted, &mut found)?,
-            other => return Err(self.corrupt(format!("it has format {other}, which has no blocks"))),
-        }
-        Ok(found)
+        let mut found = Found::whole(first, count);
+        self.search(&mut found)?;
+        Ok(found.runs)
     }
 
-    /// Takes what is wanted from `count` runs that stand one after the other.
-    fn list(&self, fields: &Fields<'_>, at: usize, count: u64, wanted: Span, found: &mut Vec<Run>) -> Result<(), FilesystemError> {
+    /// The same around everything that is broken: what the broken parts could say something about is lost.
+    pub(super) fn runs_around(&self, first: u64, count: u64) -> Found {
+        let mut found = Found::around(first, count);
+        if let Err(error) = self.search(&mut found) {
+            found.lose_all(error);
+        }
+        found
+    }
+
+    fn search(&self, found: &mut Found) -> Result<(), FilesystemError> {
+        match self.format {
+            FORMAT_RUNS => self.list(&self.fields, 0, self.runs, Span::ALL, found),
+            FORMAT_TREE => self.root(found),
+            other => Err(self.corrupt(format!("it has format {other}, which has no blocks"))),
+        }
+    }
+
+    /// Takes what is wanted from `count` runs that stand one after the other, and speak of the blocks in `span`.
+    fn list(&self, fields: &Fields<'_>, at: usize, count: u64, span: Span, found: &mut Found) -> Result<(), FilesystemError> {
         let room = (fields.length().saturating_sub(at) / RUN_BYTES) as u64;
         if count > room {
-            return Err(fields.corrupt(format!("{count} runs where {room} have room")));
+            return found.lose(span, fields.corrupt(format!("{count} runs where {room} have room")));
         }
-        let mut end = found.last().map_or(0, Run::end);
+        let mut end = found.runs.last().map_or(0, Run::end).max(span.first);
+        let mut wrong = None;
         for offset in (at..).step_by(RUN_BYTES).take(usize::try_from(count).unwrap_or(0)) {
-            let run = Run::parse(fields, offset, self.geometry())?;
-            if run.file_block < end {
-                return Err(fields.corrupt(format!("its run of block {} is out of order", run.file_block)));
-            }
-            end = run.end();
-            if wanted.meets(&Span { first: run.file_block, end }) {
-                found.push(run);
+            match self.run(fields, offset, end, span, found) {
+                Ok(next) => {
+                    if let Some(error) = wrong.take() {
+                        found.lose_before(Span { first: end, end: next.first }, error);
+                    }
+                    end = next.end;
+                }
+                Err(error) if found.is_around() => wrong = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        match wrong {
+            Some(error) => found.lose(Span { first: end, end: span.end }, error),
+            None => Ok(()),
+        }
     }
 
-    fn root(&self, wanted: Span, found: &mut Vec<Run>) -> Result<(), FilesystemError> {
+    /// Takes one run, which begins at `end` or behind it, and says what it speaks of.
+    fn run(&self, fields: &Fields<'_>, offset: usize, end: u64, span: Span, found: &mut Found) -> Result<Span, FilesystemError> {
+        let (first, blocks) = Run::claimed(fields, offset)?;
+        let claimed = Span { first, end: first + blocks };
+        match Run::parse(fields, offset, self.geometry()) {
+            Ok(_) if first < end => return Err(fields.corrupt(format!("its run of block {first} is out of order"))),
+            Ok(_) if !found.wanted.meets(&claimed) => {}
+            Ok(_) if claimed.end > span.end => {
+                return Err(fields.corrupt(format!("its run of block {first} is not what its key says")));
+            }
+            Ok(run) => found.runs.push(run),
+            Err(error) if blocks > 0 && first >= end && claimed.end <= span.end => found.lose(claimed, error)?,
+            Err(error) => return Err(error),
+        }
+        Ok(claimed)
+    }
+
+    fn root(&self, found: &mut Found) -> Result<(), FilesystemError> {
         let level = self.fields.be16(0)?;
         if !(1..=MOST_LEVELS).contains(&level) {
             return Err(self.corrupt(format!("a tree of {level} levels")));
         }
-        let all = Span { first: 0, end: u64::MAX };
-        self.children(&self.fields, ROOT_HEADER_BYTES, self.fields.be16(2)?, level, all, wanted, found)
+        self.children(&self.fields, ROOT_HEADER_BYTES, self.fields.be16(2)?, level, Span::ALL, found)
     }
 
     /// Follows the children that can speak of what is wanted. Ends: levels fall by one, and spans of children are disjoint.
-    #[expect(clippy::too_many_arguments, reason = "one node: where its keys are, what it may say, what is asked, what was found")]
     fn children(
         &self,
         node: &Fields<'_>,
@@ -154,47 +180,47 @@ impl<'a> Fork<'a> {
         count: u16,
         level: u16,
         span: Span,
-        wanted: Span,
-        found: &mut Vec<Run>,
+        found: &mut Found,
     ) -> Result<(), FilesystemError> {
         let most = node.length().saturating_sub(header) / (2 * KEY_BYTES);
         let count = usize::from(count);
         if count == 0 || count > most {
-            return Err(node.corrupt(format!("{count} children where 1 to {most} have room")));
+            return found.lose(span, node.corrupt(format!("{count} children where 1 to {most} have room")));
         }
+        let mut past = span.first;
         for index in 0..count {
             let first = node.be64(header + index * KEY_BYTES)?;
             let next = if index + 1 < count { node.be64(header + (index + 1) * KEY_BYTES)? } else { span.end };
-            if first < span.first || next <= first || next > span.end {
-                return Err(node.corrupt(format!("its key {first} is out of order")));
+            if first < past || next <= first || next > span.end {
+                return found.lose(Span { first: past, end: span.end }, node.corrupt(format!("its key {first} is out of order")));
             }
             let child = Span { first, end: next };
-            if child.meets(&wanted) {
-                self.node(node.be64(header + (most + index) * KEY_BYTES)?, level - 1, child, wanted, found)?;
+            if child.meets(&found.wanted) {
+                let block = node.be64(header + (most + index) * KEY_BYTES)?;
+                if let Err(error) = self.node(block, level - 1, child, found) {
+                    found.lose(child, error)?;
+                }
             }
+            past = next;
         }
         Ok(())
     }
 
-    fn node(&self, block: u64, level: u16, span: Span, wanted: Span, found: &mut Vec<Run>) -> Result<(), FilesystemError> {
+    /// Reads a node or a leaf. An error is one of the whole of it: nothing was taken from it.
+    fn node(&self, block: u64, level: u16, span: Span, found: &mut Found) -> Result<(), FilesystemError> {
         let at = self.geometry().blocks(block, 1);
         let at = at.ok_or_else(|| self.corrupt(format!("its tree leads to block {block}, which cannot be")))?;
         // The tree of any fork is the map of its inode.
         let object = Object::Map(self.inode);
-        let bytes = self.disk.block(object, at)?;
+        let mut bytes = self.disk.block(object, at)?;
+        self.disk.mend(object, at, &MAP_TREE, &mut bytes);
         let fields = Fields::new(&bytes, object, at);
         self.check_node(&fields, at, level)?;
         let header = if self.geometry().crc { HEADER_BYTES_5 } else { HEADER_BYTES_4 };
         let count = fields.be16(6)?;
-        if level > 0 {
-            return self.children(&fields, header, count, level, span, wanted, found);
-        }
-        let before = found.len();
-        self.list(&fields, header, count.into(), wanted, found)?;
-        let outside = |run: &Run| run.file_block < span.first || run.end() > span.end;
-        match found.get(before..).unwrap_or_default().iter().find(|run| outside(run)) {
-            Some(run) => Err(fields.corrupt(format!("its run of block {} is not what its key says", run.file_block))),
-            None => Ok(()),
+        match level {
+            0 => self.list(&fields, header, count.into(), span, found),
+            _ => self.children(&fields, header, count, level, span, found),
         }
     }
 

@@ -7,6 +7,7 @@ use super::Xfs;
 use super::disk::Disk;
 use super::group;
 use super::tree::FREE_SPACE;
+use super::wreck::Salvage;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::ReadAt;
 use crate::filesystem::allocation::{Allocation, Doubt};
@@ -46,6 +47,7 @@ fn general_doubt(xfs: &Xfs) -> Option<String> {
     let unknown = features.unknown_read_only;
     let stale = xfs.view.stale().map(str::to_owned);
     stale
+        .or_else(|| xfs.salvage.as_ref().and_then(Salvage::doubt))
         .or_else(|| features.needs_repair.then(|| "the superblock asks for xfs_repair (needsrepair)".to_owned()))
         .or_else(|| (unknown != 0).then(|| format!("unknown read-only compatible features {unknown:#x}")))
 }

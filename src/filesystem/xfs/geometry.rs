@@ -9,7 +9,7 @@
 const HEADER_SECTORS: u32 = 4;
 
 /// Sizes, parsed and checked once: shifts below cannot overflow.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Geometry {
     /// Version 5: metadata carries checksums, its place, its filesystem and its owner.
     pub(super) crc: bool,
@@ -69,6 +69,27 @@ impl Geometry {
     /// The first byte of a group.
     pub(super) fn group_byte(&self, group: u32) -> u64 {
         (u64::from(group) * u64::from(self.group_blocks)) << self.block_log
+    }
+
+    /// The group that begins at this byte, if one does.
+    pub(super) fn group_at(&self, byte: u64) -> Option<u32> {
+        let group = u32::try_from(byte / self.group_byte(1)).ok()?;
+        (group < self.groups && self.group_byte(group) == byte).then_some(group)
+    }
+
+    /// The number of an inode, by its group and its number within that.
+    pub(super) fn inode_number(&self, group: u32, in_group: u32) -> u64 {
+        u64::from(group) << (self.group_block_log + self.inodes_per_block_log) | u64::from(in_group)
+    }
+
+    /// The group that an inode's number names; there may be no such group.
+    pub(super) fn group_of(&self, number: u64) -> u32 {
+        u32::try_from(number >> (self.group_block_log + self.inodes_per_block_log)).unwrap_or(u32::MAX)
+    }
+
+    /// Inodes that would fit a group up to its end, the space of its headers included.
+    pub(super) fn inodes_of(&self, group: u32) -> u64 {
+        u64::from(self.blocks_of(group)) << self.inodes_per_block_log
     }
 
     /// Blocks in this group: the last is shorter.

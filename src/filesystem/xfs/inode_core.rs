@@ -1,6 +1,7 @@
 //! The inode as it lies on disk: what it is, whose, how long, when, and how its forks are kept.
 
 use super::disk::Disk;
+use super::geometry::Geometry;
 use super::seal::INODE;
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
@@ -48,15 +49,25 @@ pub(super) struct Layout<'a> {
 impl Core {
     /// Reads the inode that lies at byte `at`.
     pub(super) fn read(disk: &Disk, number: u64, at: u64) -> Result<Self, FilesystemError> {
-        let object = Object::Inode(number);
-        let raw = disk.read(object, at, disk.geometry().inode_bytes.into())?;
-        let fields = Fields::new(&raw, object, at);
-        check(disk, &fields, number, at)?;
+        let mut raw = disk.read(Object::Inode(number), at, disk.geometry().inode_bytes.into())?;
+        disk.mend(Object::Inode(number), at, &INODE, &mut raw);
+        Self::parse(disk.geometry(), number, at, raw)
+    }
+
+    /// The inode in bytes that were read from byte `at`.
+    pub(super) fn parse(geometry: &Geometry, number: u64, at: u64, raw: Vec<u8>) -> Result<Self, FilesystemError> {
+        let fields = Fields::new(&raw, Object::Inode(number), at);
+        check(geometry, &fields, number, at)?;
         let layout = Layout::of(fields);
         let (kind, links, created) = (layout.kind()?, layout.links()?, layout.created()?);
         let times = [layout.time(32)?, layout.time(40)?, layout.time(48)?];
-        let sectors = fields.be64(64)?.saturating_mul(u64::from(disk.geometry().block_bytes() / SECTOR_BYTES));
+        let sectors = fields.be64(64)?.saturating_mul(u64::from(geometry.block_bytes() / SECTOR_BYTES));
         Ok(Self { number, kind, links, sectors, times, created, raw: raw.into() })
+    }
+
+    /// True for an inode that belongs to nothing: neither a file nor one that waits to be deleted.
+    pub(super) fn is_free(&self) -> bool {
+        self.kind.is_none()
     }
 
     /// The inode as every filesystem shows it; `None` for one that is free, or that only waits to be deleted.
@@ -85,13 +96,13 @@ impl Core {
 }
 
 /// What the kernel asks of an inode before it shows it.
-fn check(disk: &Disk, fields: &Fields<'_>, number: u64, at: u64) -> Result<(), FilesystemError> {
+fn check(geometry: &Geometry, fields: &Fields<'_>, number: u64, at: u64) -> Result<(), FilesystemError> {
     if fields.slice(0, 2)? != b"IN" {
         return Err(fields.corrupt("no inode lies there"));
     }
-    INODE.check(fields, disk.geometry(), at, number)?;
+    INODE.check(fields, geometry, at, number)?;
     let version = fields.u8(4)?;
-    if (version == 3) != disk.geometry().crc || !(1..=3).contains(&version) {
+    if (version == 3) != geometry.crc || !(1..=3).contains(&version) {
         return Err(fields.corrupt(format!("an inode of version {version}")));
     }
     if fields.be64(56)? > i64::MAX.unsigned_abs() {

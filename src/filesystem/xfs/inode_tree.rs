@@ -7,7 +7,7 @@ use super::tree::INODES;
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
 
-const CHUNK_INODES: u32 = 64;
+pub(super) const CHUNK_INODES: u32 = 64;
 /// Inodes for which one bit of a sparse chunk's mask stands.
 const INODES_PER_HOLE: u32 = 4;
 
@@ -22,22 +22,33 @@ pub(super) fn is_in_use(disk: &Disk, place: InodePlace) -> Result<bool, Filesyst
 
 /// 64 inodes: which of them exist, and which are free.
 #[derive(Debug)]
-struct Chunk {
-    first: u32,
+pub(super) struct Chunk {
+    /// The number of the first one within the group.
+    pub(super) first: u32,
     holes: u16,
     free: u64,
 }
 
 impl Chunk {
-    fn parse(record: &Fields<'_>, sparse: bool) -> Result<Self, FilesystemError> {
+    /// Reads a record of the tree.
+    pub(super) fn parse(record: &Fields<'_>, sparse: bool) -> Result<Self, FilesystemError> {
         let holes = if sparse { record.be16(4)? } else { 0 };
         Ok(Self { first: record.be32(0)?, holes, free: record.be64(8)? })
     }
 
-    fn uses(&self, inode: u32) -> bool {
-        let Some(slot) = inode.checked_sub(self.first).filter(|slot| *slot < CHUNK_INODES) else { return false };
-        let exists = self.holes >> (slot / INODES_PER_HOLE) & 1 == 0;
-        exists && self.free >> slot & 1 == 0
+    /// True when it holds the inode, and does not call it free.
+    pub(super) fn uses(&self, inode: u32) -> bool {
+        self.slot(inode).is_some_and(|slot| self.free >> slot & 1 == 0)
+    }
+
+    /// True when it holds the inode, free or not.
+    pub(super) fn holds(&self, inode: u32) -> bool {
+        self.slot(inode).is_some()
+    }
+
+    fn slot(&self, inode: u32) -> Option<u32> {
+        let slot = inode.checked_sub(self.first).filter(|slot| *slot < CHUNK_INODES)?;
+        (self.holes >> (slot / INODES_PER_HOLE) & 1 == 0).then_some(slot)
     }
 }
 

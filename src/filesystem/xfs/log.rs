@@ -37,6 +37,7 @@ mod inode_tests;
 mod intent;
 mod item;
 mod live;
+mod older;
 mod operation;
 mod pass;
 mod pending;
@@ -50,6 +51,9 @@ mod target;
 mod tests;
 mod transaction;
 
+pub(super) use older::Older;
+pub(super) use put::{put, seal};
+
 use apply::Applier;
 use cancel::Cancelled;
 use live::{Finder, Live};
@@ -59,7 +63,7 @@ use state::State;
 use transaction::Keep;
 
 /// Where the log lies, and how it is cut.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::filesystem) struct LogPlace {
     /// Byte of the source where the log begins.
     pub offset: u64,
@@ -132,6 +136,11 @@ pub(in crate::filesystem) fn replay(
         Err(error @ FilesystemError::Io { .. }) => Err(error),
         Err(error) => Ok(Replay { incomplete: Some(in_words(&error)), ..nothing() }),
     }
+}
+
+/// True when nothing was ever written to the log. mkfs leaves a record behind: somebody zeroed it.
+pub(in crate::filesystem) fn is_blank(source: &Arc<dyn ReadAt>, place: &LogPlace) -> bool {
+    Ring::new(source, place).and_then(|ring| ring.cycle(0)).is_ok_and(|cycle| cycle == 0)
 }
 
 fn live_part(source: &Arc<dyn ReadAt>, place: &LogPlace, facts: &LogFacts) -> Result<(Ring, Live), FilesystemError> {

@@ -1,8 +1,9 @@
 //! What metadata of version 5 carries to prove that it is itself: checksum, place, filesystem and owner.
 
 use super::geometry::Geometry;
-use crate::filesystem::error::FilesystemError;
+use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::{Fields, sums_agree};
+use crate::filesystem::mend;
 
 /// Places in metadata are counted in these, whatever the sector is.
 const PLACE_UNIT_BYTES: u64 = 512;
@@ -58,6 +59,14 @@ impl Seal {
         self.check_owner(fields, owner)
     }
 
+    /// Turns the one bit of `bytes` that makes their checksum wrong. False when they are right, or more than one bit is wrong.
+    pub(super) fn mend(&self, bytes: &mut [u8]) -> bool {
+        let fields = Fields::new(bytes, Object::Superblock, 0);
+        let Ok((stored, computed)) = sums(&fields, self.checksum) else { return false };
+        let flip = if stored == computed { None } else { mend::find(stored, computed, bytes.len()) };
+        flip.inspect(|flip| flip.turn_back(bytes, self.checksum, computed)).is_some()
+    }
+
     fn check_place(&self, fields: &Fields<'_>, at: u64) -> Result<(), FilesystemError> {
         let Some(offset) = self.place else { return Ok(()) };
         let claimed = fields.be64(offset)?;
@@ -82,19 +91,23 @@ impl Seal {
 
 /// Compares the CRC32C of a structure, its own four bytes at `offset` counted as zeros, with what these say.
 pub(super) fn checksum(fields: &Fields<'_>, offset: usize) -> Result<(), FilesystemError> {
-    let stored = fields.le32(offset)?;
-    let (before, after) = (fields.slice(0, offset)?, fields.bytes().get(offset + 4..).unwrap_or_default());
-    let computed = crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(before), &[0; 4]), after);
+    let (stored, computed) = sums(fields, offset)?;
     if sums_agree(stored, computed) {
         return Ok(());
     }
     Err(fields.corrupt(format!("its checksum is {stored:#010x}, its bytes have {computed:#010x}")))
 }
 
+/// The checksum that stands at `offset`, and the one that the bytes have.
+fn sums(fields: &Fields<'_>, offset: usize) -> Result<(u32, u32), FilesystemError> {
+    let stored = fields.le32(offset)?;
+    let (before, after) = (fields.slice(0, offset)?, fields.bytes().get(offset + 4..).unwrap_or_default());
+    Ok((stored, crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(before), &[0; 4]), after)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filesystem::error::Object;
 
     #[test]
     fn a_checksum_covers_every_byte_but_its_own() {
@@ -109,5 +122,24 @@ mod tests {
             assert!(check(&broken).is_err(), "byte {byte}");
         }
         assert!(check(&bytes[..12]).is_err(), "too short to hold it");
+    }
+
+    #[test]
+    fn one_flipped_bit_is_turned_back_wherever_it_is() {
+        let seal = Seal { checksum: 9, uuid: 0, place: None, owner: Owner::None };
+        let mut bytes = *b"123456789....abcd";
+        let rest = *b"123456789\0\0\0\0abcd";
+        bytes[9..13].copy_from_slice(&crc32c::crc32c(&rest).to_le_bytes());
+        assert!(!seal.mend(&mut bytes.clone()), "nothing is wrong");
+        for byte in 0..bytes.len() {
+            let mut broken = bytes;
+            broken[byte] ^= 4;
+            assert!(seal.mend(&mut broken), "byte {byte}");
+            assert_eq!(broken, bytes);
+        }
+        let mut broken = bytes;
+        broken[0] ^= 1;
+        broken[3] ^= 1;
+        assert!(!seal.mend(&mut broken));
     }
 }

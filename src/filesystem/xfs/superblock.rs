@@ -12,13 +12,17 @@ use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::face::{Identity, Kind};
 use crate::filesystem::fields::Fields;
 
-const MAGIC: &[u8] = b"XFSB";
+pub(super) const MAGIC: &[u8] = b"XFSB";
 /// What is read to learn how long the rest is.
-const SMALLEST_SECTOR_BYTES: u32 = 512;
+pub(super) const SMALLEST_SECTOR_BYTES: u32 = 512;
 const LARGEST_SECTOR_BYTES: u32 = 32 << 10;
 /// The fewest blocks that a group has.
 const SMALLEST_GROUP_BLOCKS: u32 = 64;
-const CHECKSUM_AT: usize = 224;
+/// The number of the root directory.
+pub(super) const ROOT_AT: usize = 56;
+/// Set until mkfs has finished, and in all copies.
+pub(super) const UNFINISHED_AT: usize = 126;
+pub(super) const CHECKSUM_AT: usize = 224;
 
 /// A superblock that was checked.
 #[derive(Debug)]
@@ -35,22 +39,58 @@ pub(super) struct Superblock {
 
 /// Reads the first superblock of a view of a volume.
 pub(super) fn read(source: &Arc<dyn ReadAt>) -> Result<Superblock, FilesystemError> {
-    let head = sector(source, SMALLEST_SECTOR_BYTES)?;
-    let fields = Fields::new(&head, Object::Superblock, 0);
-    if fields.slice(0, 4)? != MAGIC {
-        return Err(FilesystemError::Unrecognised { found: "no XFS superblock at its beginning".to_owned() });
-    }
-    let sector_bytes = u32::from(fields.be16(102)?);
-    if !sector_bytes.is_power_of_two() || !(SMALLEST_SECTOR_BYTES..=LARGEST_SECTOR_BYTES).contains(&sector_bytes) {
-        return Err(fields.corrupt(format!("a sector of {sector_bytes} bytes")));
-    }
-    let whole = sector(source, sector_bytes)?;
+    let head = sector(&**source, 0, SMALLEST_SECTOR_BYTES)?;
+    let whole = sector(&**source, 0, sector_bytes(&Fields::new(&head, Object::Superblock, 0))?)?;
     parse(&Fields::new(&whole, Object::Superblock, 0))
 }
 
-fn sector(source: &Arc<dyn ReadAt>, length: u32) -> Result<Vec<u8>, FilesystemError> {
+/// A copy of the superblock, as far as it speaks for other groups than its own: copies are marked as unfinished, name the root
+/// directory or do not, and their counters mean nothing.
+#[derive(Debug)]
+pub(super) struct Duplicate {
+    /// Where it stands.
+    pub(super) at: u64,
+    /// What it says.
+    pub(super) superblock: Superblock,
+    /// True when its checksum fits, and where there are none.
+    pub(super) is_sealed: bool,
+    /// The whole sector.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Duplicate {
+    /// True when both speak of the same volume.
+    pub(super) fn agrees(&self, other: &Self) -> bool {
+        let (one, two) = (&self.superblock, &other.superblock);
+        one.geometry == two.geometry && one.log == two.log
+    }
+}
+
+/// Reads what may be a copy of the superblock at byte `at`.
+pub(super) fn duplicate(source: &dyn ReadAt, at: u64) -> Result<Duplicate, FilesystemError> {
+    let head = sector(source, at, SMALLEST_SECTOR_BYTES)?;
+    let bytes = sector(source, at, sector_bytes(&Fields::new(&head, Object::Superblock, at))?)?;
+    let fields = Fields::new(&bytes, Object::Superblock, at);
+    let features = Features::parse(&fields)?;
+    let is_sealed = !features.crc || seal::checksum(&fields, CHECKSUM_AT).is_ok();
+    Ok(Duplicate { at, superblock: shape(&fields, features)?, is_sealed, bytes })
+}
+
+/// How long the sector is that begins with these bytes.
+fn sector_bytes(head: &Fields<'_>) -> Result<u32, FilesystemError> {
+    if head.slice(0, 4)? != MAGIC {
+        return Err(FilesystemError::unrecognised("no XFS superblock at its beginning"));
+    }
+    let sector_bytes = u32::from(head.be16(102)?);
+    if sector_bytes.is_power_of_two() && (SMALLEST_SECTOR_BYTES..=LARGEST_SECTOR_BYTES).contains(&sector_bytes) {
+        return Ok(sector_bytes);
+    }
+    Err(head.corrupt(format!("a sector of {sector_bytes} bytes")))
+}
+
+fn sector(source: &dyn ReadAt, at: u64, length: u32) -> Result<Vec<u8>, FilesystemError> {
     let mut bytes = vec![0; length as usize];
-    source.read_at(0, &mut bytes).map_err(|source| FilesystemError::Io { object: Object::Superblock, source })?;
+    source.read_at(at, &mut bytes).map_err(|source| FilesystemError::Io { object: Object::Superblock, source })?;
     Ok(bytes)
 }
 
@@ -60,20 +100,26 @@ fn parse(fields: &Fields<'_>) -> Result<Superblock, FilesystemError> {
     if features.crc {
         seal::checksum(fields, CHECKSUM_AT)?;
     }
-    if fields.u8(126)? != 0 {
+    if fields.u8(UNFINISHED_AT)? != 0 {
         return Err(fields.corrupt("mkfs did not finish (sb_inprogress)"));
     }
+    let superblock = shape(fields, features)?;
+    let root = superblock.root;
+    if superblock.geometry.inode(root).is_none() {
+        return Err(fields.corrupt(format!("the root directory is inode {root}, which cannot exist")));
+    }
+    Ok(superblock)
+}
+
+/// What the volume is, how it is cut, and where its log lies. That the root directory can exist is not checked.
+fn shape(fields: &Fields<'_>, features: Features) -> Result<Superblock, FilesystemError> {
     if features.metadata_directory && fields.be32(272)? != 0 {
         return Err(unsupported("rtgroups"));
     }
     let geometry = geometry(fields, &features)?;
-    let root = fields.be64(56)?;
-    if geometry.inode(root).is_none() {
-        return Err(fields.corrupt(format!("the root directory is inode {root}, which cannot exist")));
-    }
     let log = log_place(fields, &geometry)?;
     let label = fields.slice(108, 12)?.iter().copied().take_while(|byte| *byte != 0).collect();
-    Ok(Superblock { geometry, features, root, log, uuid: fields.array(32)?, label })
+    Ok(Superblock { geometry, features, root: fields.be64(ROOT_AT)?, log, uuid: fields.array(32)?, label })
 }
 
 fn geometry(fields: &Fields<'_>, features: &Features) -> Result<Geometry, FilesystemError> {

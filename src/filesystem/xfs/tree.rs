@@ -5,25 +5,31 @@ use super::seal::GROUP_TREE;
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
 
+pub(super) mod around;
+
 /// More levels than any tree of 2^31 blocks needs.
 const MOST_LEVELS: u32 = 9;
 const HEADER_BYTES_4: usize = 16;
 const HEADER_BYTES_5: usize = 56;
 const CHILD_BYTES: usize = 4;
 
-/// What a tree is made of. Keys and records begin with the number that sorts them.
+/// What a tree is made of. Keys and records of most begin with the number that sorts them.
 #[derive(Debug)]
 pub(super) struct Tree {
     magic_4: &'static [u8],
     magic_5: &'static [u8],
     key_bytes: usize,
     record_bytes: usize,
+    /// Where the number stands that sorts items before the first one does.
+    major: Option<usize>,
 }
 
 /// Free runs: first block, blocks.
-pub(super) const FREE_SPACE: Tree = Tree { magic_4: b"ABTB", magic_5: b"AB3B", key_bytes: 8, record_bytes: 8 };
+pub(super) const FREE_SPACE: Tree = Tree { magic_4: b"ABTB", magic_5: b"AB3B", key_bytes: 8, record_bytes: 8, major: None };
+/// The same, the shortest run first.
+pub(super) const FREE_BY_LENGTH: Tree = Tree { magic_4: b"ABTC", magic_5: b"AB3C", major: Some(4), ..FREE_SPACE };
 /// Inode chunks: first inode, holes and counts, which are free.
-pub(super) const INODES: Tree = Tree { magic_4: b"IABT", magic_5: b"IAB3", key_bytes: 4, record_bytes: 16 };
+pub(super) const INODES: Tree = Tree { magic_4: b"IABT", magic_5: b"IAB3", key_bytes: 4, record_bytes: 16, major: None };
 
 /// Where a tree begins.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +61,8 @@ impl Tree {
     {
         let mut previous = None;
         self.below(disk, root, &mut |first, record: &Fields<'_>| {
-            if previous.is_some_and(|previous| previous >= first) {
-                return Err(record.corrupt(format!("its record {first} is out of order")));
+            if previous.is_some_and(|previous: u64| previous >= first) {
+                return Err(record.corrupt("its records are out of order"));
             }
             previous = Some(first);
             visit(record)
@@ -66,12 +72,12 @@ impl Tree {
     /// Ends: levels fall by one with every step, and no leaf is seen twice, for its records would then be out of order.
     fn below<F>(&self, disk: &Disk, root: Root, visit: &mut F) -> Result<(), FilesystemError>
     where
-        F: FnMut(u32, &Fields<'_>) -> Result<(), FilesystemError>,
+        F: FnMut(u64, &Fields<'_>) -> Result<(), FilesystemError>,
     {
         let node = self.node(disk, root)?;
         for index in 0..node.count {
             match root.levels {
-                1 => visit(node.first(index)?, &node.item(index)?)?,
+                1 => visit(node.rank(index, self.major)?, &node.item(index)?)?,
                 _ => self.below(disk, node.child(index, root)?, visit)?,
             }
         }
@@ -100,7 +106,8 @@ impl Tree {
         }
         let at = disk.geometry().in_group(root.group, root.block, 1);
         let at = at.ok_or_else(|| wrong(format!("a tree leads to its block {}, which cannot be", root.block)))?;
-        let bytes = disk.block(object, at)?;
+        let mut bytes = disk.block(object, at)?;
+        disk.mend(object, at, &GROUP_TREE, &mut bytes);
         self.check(disk, &Fields::new(&bytes, object, at), at, root)?;
         let (crc, leaf, length) = (disk.geometry().crc, root.levels == 1, bytes.len());
         let header = if crc { HEADER_BYTES_5 } else { HEADER_BYTES_4 };
@@ -140,6 +147,13 @@ impl Node {
     /// The number that sorts an item.
     fn first(&self, index: usize) -> Result<u32, FilesystemError> {
         self.item(index)?.be32(0)
+    }
+
+    /// What sorts it.
+    fn rank(&self, index: usize, major: Option<usize>) -> Result<u64, FilesystemError> {
+        let item = self.item(index)?;
+        let major = major.map_or(Ok(0), |offset| item.be32(offset))?;
+        Ok(u64::from(major) << 32 | u64::from(item.be32(0)?))
     }
 
     fn child(&self, index: usize, root: Root) -> Result<Root, FilesystemError> {

@@ -11,7 +11,7 @@ use super::BackupRequest;
 use crate::base::io::ReadAt;
 use crate::base::progress::Progress;
 use crate::catalog::{Basis, Built, CATALOG_PAGES, CatalogError, Earlier, build, prepare};
-use crate::filesystem::{Filesystem, FilesystemError, partitions};
+use crate::filesystem::{Filesystem, FilesystemError};
 use crate::job::JobError;
 use crate::repository::format::catalog::CatalogSummary;
 use crate::repository::format::point::Tree;
@@ -79,12 +79,12 @@ pub(super) fn make(
 ) -> Result<CatalogOutcome, JobError> {
     let Some(wanted) = &request.catalog else { return Ok(CatalogOutcome::Off) };
     let finished = writer.finish_volume()?;
-    let reader: Arc<dyn ReadAt> = Arc::new(repository.read_volume(finished.tree, gaps, wanted.beside.clone()));
-    let filesystem = match (wanted.open)(Arc::clone(&reader)) {
+    let reader = Arc::new(repository.read_volume(finished.tree, gaps, wanted.beside.clone()));
+    let filesystem = match (wanted.open)(reader) {
         Ok(filesystem) => filesystem,
         Err(error @ (FilesystemError::Unrecognised { .. } | FilesystemError::Unsupported { .. })) => {
             tracing::debug!(%error, "no catalog");
-            return Ok(CatalogOutcome::None { reason: absence(&*reader, &error) });
+            return Ok(CatalogOutcome::None { reason: absence(&error) });
         }
         Err(error) => return Ok(failed(progress, &error)),
     };
@@ -105,10 +105,10 @@ pub(super) fn make(
 }
 
 /// Why there is nothing to make a catalog of, and what to do if there is a way.
-fn absence(volume: &dyn ReadAt, error: &FilesystemError) -> String {
-    match (error, partitions(volume)) {
-        (FilesystemError::Unrecognised { .. }, Ok(list)) if !list.is_empty() => {
-            let numbers: Vec<String> = list.iter().map(|partition| partition.number.to_string()).collect();
+fn absence(error: &FilesystemError) -> String {
+    match error {
+        FilesystemError::Unrecognised { partitions, .. } if !partitions.is_empty() => {
+            let numbers: Vec<String> = partitions.iter().map(ToString::to_string).collect();
             let numbers = numbers.join(", ");
             format!(
                 "it is a disk with partitions ({numbers}): back up the device of a partition, such as /dev/sda1, to find its files"

@@ -35,7 +35,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    pub(super) fn new(inode: &Inode, xattrs: Vec<Xattr>, options: ExtractOptions) -> Self {
+    pub(in crate::job) fn new(inode: &Inode, xattrs: Vec<Xattr>, options: ExtractOptions) -> Self {
         let (accessed, modified) = (inode.accessed, inode.modified);
         let (kind, mode, uid, gid) = (inode.kind, inode.mode & 0o7777, inode.uid, inode.gid);
         let mut attributes = Self { kind, mode, uid, gid, accessed, modified, xattrs, withheld: Vec::new() };

@@ -1,6 +1,7 @@
 //! The content of files: mapped a stretch at a time, read by several threads, handed on in order.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -8,6 +9,7 @@ use std::thread;
 use super::refusal::{Refusal, unreadable};
 use crate::base::cancel::Cancel;
 use crate::base::extent::Extent;
+use crate::base::io::IoError;
 use crate::filesystem::{Filesystem, FilesystemError, Inode, Object, Segment, Source, is_data, map_stretches};
 use crate::job::JobError;
 
@@ -15,8 +17,10 @@ use crate::job::JobError;
 const PIECE_BYTES: u64 = 1 << 20;
 /// Pieces that a reader has before it. Its buffers are as many.
 const DEPTH: usize = 2;
-/// What is missing is told to this precision: blocks are seldom smaller.
-const SMALLEST_BYTES: u64 = 4096;
+/// What is missing is told to this precision: no chunk of a point begins or ends within a sector.
+const SECTOR_BYTES: u64 = 512;
+/// A failing disk is not asked for less than this: it takes seconds to refuse, and loses as much at a time.
+const BLOCK_BYTES: u64 = 4096;
 
 /// A piece to read, and memory for it.
 struct Order {
@@ -124,6 +128,11 @@ impl Readers<'_> {
     ) -> Result<(), Refusal> {
         for segment in segments.into_iter().filter(is_data) {
             let Segment { extent: whole, source } = segment;
+            if let Source::Lost(reason) = source {
+                self.drain(deliver, 0)?;
+                deliver(whole, Err(reason))?;
+                continue;
+            }
             for extent in pieces(whole) {
                 if cancel.is_cancelled() {
                     return Err(Refusal::Stop(JobError::Cancelled));
@@ -147,10 +156,10 @@ impl Readers<'_> {
     /// Hands on the oldest pieces until no more than `left` are being read.
     fn drain(&mut self, deliver: &mut Deliver<'_>, left: usize) -> Result<(), Refusal> {
         while self.in_flight.len() > left {
-            let Filled { order, result } = self.take()?;
+            let Filled { mut order, result } = self.take()?;
             let delivered = match result {
                 Ok(()) => deliver(order.extent, Ok(&order.buffer)),
-                Err(error) => self.by_halves(&order.file, order.extent, &order.source, error, deliver),
+                Err(error) => self.deliver_around_gaps(&mut order, error, deliver),
             };
             self.spare.push(order.buffer);
             delivered?;
@@ -163,36 +172,71 @@ impl Readers<'_> {
         reader.filled.recv().map_err(|_| died())
     }
 
-    /// Finds out which part of a piece is missing.
-    fn by_halves(
+    /// Hands on what there is of a piece, and each gap in it once.
+    fn deliver_around_gaps(&self, order: &mut Order, error: FilesystemError, deliver: &mut Deliver<'_>) -> Result<(), Refusal> {
+        let mut gaps = Vec::new();
+        self.find_gaps(order, Extent::new(0, order.extent.length), error, &mut gaps)?;
+        let mut at = 0;
+        for (gap, reason) in gaps {
+            deliver_part(order, Extent::between(at, gap.offset), deliver)?;
+            deliver(Extent::new(order.extent.offset + gap.offset, gap.length), Err(reason))?;
+            at = gap.end();
+        }
+        deliver_part(order, Extent::between(at, order.extent.length), deliver)
+    }
+
+    /// Finds out by halves which parts of a piece are missing, and reads the others. `part` is counted from the piece's start.
+    fn find_gaps(
         &self,
-        file: &Inode,
-        extent: Extent,
-        source: &Source,
+        order: &mut Order,
+        part: Extent,
         error: FilesystemError,
-        deliver: &mut Deliver<'_>,
+        gaps: &mut Vec<(Extent, String)>,
     ) -> Result<(), Refusal> {
+        let smallest = smallest_gap(&error);
         let reason = match unreadable(error) {
             Refusal::Here(reason) => reason,
             other => return Err(other),
         };
-        if extent.length <= SMALLEST_BYTES {
-            return deliver(extent, Err(reason));
+        if part.length <= smallest {
+            add_gap(gaps, part, reason);
+            return Ok(());
         }
-        let half = (extent.length / 2).next_multiple_of(SMALLEST_BYTES);
-        for part in [Extent::new(extent.offset, half), Extent::between(extent.offset + half, extent.end())] {
-            if part.is_empty() {
-                continue;
-            }
-            let source = advance(source, part.offset - extent.offset);
-            let mut bytes = vec![0; to_length(part)];
-            match self.filesystem.fill(file, &source, &mut bytes) {
-                Ok(()) => deliver(part, Ok(&bytes))?,
-                Err(error) => self.by_halves(file, part, &source, error, deliver)?,
+        let middle = part.offset + (part.length / 2).next_multiple_of(smallest);
+        for half in [Extent::between(part.offset, middle), Extent::between(middle, part.end())] {
+            let source = advance(&order.source, half.offset);
+            let Some(bytes) = order.buffer.get_mut(to_range(half)) else { return Err(died()) };
+            if let Err(error) = self.filesystem.fill(&order.file, &source, bytes) {
+                self.find_gaps(order, half, error, gaps)?;
             }
         }
         Ok(())
     }
+}
+
+/// What is known to be missing costs nothing to ask for again.
+fn smallest_gap(error: &FilesystemError) -> u64 {
+    match error {
+        FilesystemError::Io { source: IoError::Missing { .. }, .. } => SECTOR_BYTES,
+        _ => BLOCK_BYTES,
+    }
+}
+
+/// A gap that goes on is one, with the reason for its beginning.
+fn add_gap(gaps: &mut Vec<(Extent, String)>, gap: Extent, reason: String) {
+    match gaps.last_mut() {
+        Some((last, _)) if last.end() == gap.offset => last.length += gap.length,
+        _ => gaps.push((gap, reason)),
+    }
+}
+
+/// `part` is counted from the piece's start.
+fn deliver_part(order: &Order, part: Extent, deliver: &mut Deliver<'_>) -> Result<(), Refusal> {
+    if part.is_empty() {
+        return Ok(());
+    }
+    let bytes = order.buffer.get(to_range(part)).ok_or_else(died)?;
+    deliver(Extent::new(order.extent.offset + part.offset, part.length), Ok(bytes))
 }
 
 /// From its own start, so that a run on disk is read in pieces of one length.
@@ -208,12 +252,17 @@ fn advance(source: &Source, by: u64) -> Source {
             let skip = usize::try_from(by).unwrap_or(usize::MAX);
             Source::Inline(bytes.get(skip..).unwrap_or_default().to_vec())
         }
-        Source::Hole => Source::Hole,
+        Source::Hole | Source::Lost(_) => source.clone(),
     }
 }
 
 fn died() -> Refusal {
     Refusal::Stop(JobError::Worker("reading a file".to_owned()))
+}
+
+fn to_range(part: Extent) -> Range<usize> {
+    let start = usize::try_from(part.offset).unwrap_or(usize::MAX);
+    start..start.saturating_add(to_length(part))
 }
 
 /// Pieces are short.

@@ -3,7 +3,7 @@
 use crate::base::extent::Extent;
 
 /// Findings beyond this many are counted only, which bounds memory when everything is damaged.
-const MAX_FINDINGS: usize = 100_000;
+pub(in crate::job) const MAX_FINDINGS: usize = 100_000;
 
 /// What happened to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,8 +48,14 @@ impl FileFindings {
         self.push(FileFinding { path, kind, reason, missing: Vec::new() });
     }
 
+    /// Counts harm that is not listed.
+    pub(in crate::job) fn leave_out(&mut self) {
+        self.harm += 1;
+        self.left_out += 1;
+    }
+
     /// Adds a finding.
-    pub(super) fn push(&mut self, finding: FileFinding) {
+    pub(in crate::job) fn push(&mut self, finding: FileFinding) {
         if finding.kind != FileFindingKind::Withheld {
             self.harm += 1;
         }

@@ -196,9 +196,7 @@ impl<'a> BatchWriter<'a> {
         let lost = self.lost_at_source.as_slice().iter().map(|extent| Finding::Unreadable { extent: *extent });
         let damaged = damaged.into_iter().map(|(extent, reason)| Finding::Damaged { extent, reason });
         let mut findings: Vec<Finding> = lost.chain(damaged).collect();
-        findings.sort_by_key(|finding| match finding {
-            Finding::Unreadable { extent } | Finding::Damaged { extent, .. } | Finding::ChangeListWrong { extent } => *extent,
-        });
+        findings.sort_by_key(Finding::extent);
         RestoreReport {
             size: self.tree.size,
             written_bytes: self.written.into_inner(),
@@ -206,6 +204,7 @@ impl<'a> BatchWriter<'a> {
             same_bytes: self.same.into_inner(),
             omitted_bytes: self.omitted.bytes(),
             findings,
+            ..RestoreReport::default()
         }
     }
 }

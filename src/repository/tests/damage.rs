@@ -1,6 +1,8 @@
 //! Damage of packs: what is lost is named exactly, the rest comes back, and nothing wrong is ever handed out.
 
 use bytes::Bytes;
+use std::collections::HashSet;
+use std::iter;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,8 @@ use crate::base::extent::ExtentSet;
 use crate::base::finding::Finding;
 use crate::base::progress::Silent;
 use crate::repository::format::node::FrameRef;
-use crate::repository::{CheckDepth, CheckReport, CollectOptions, ListedPoint, Repository, SAFE_WAIT, names, scrub};
+use crate::repository::ids::ContentId;
+use crate::repository::{CheckDepth, CheckReport, CollectOptions, ListedPoint, Repository, SAFE_WAIT, VolumePiece, names, scrub};
 use crate::store::memory::Memory;
 use crate::store::{ObjectKey, Store};
 use crate::testkit::album::{LOST, read_back};
@@ -71,19 +74,31 @@ impl Scene {
         let repository = self.open(store);
         let deep = repository.check(CheckDepth::Deep, &Silent).unwrap();
         let mut any = false;
-        for (point, bytes, anatomy) in &self.points {
-            let lost = anatomy.lost(&is_bad);
+        let in_place: Vec<ExtentSet> = self.points.iter().map(|(.., anatomy)| anatomy.lost(&is_bad)).collect();
+        let readable: HashSet<ContentId> =
+            iter::zip(&self.points, &in_place).flat_map(|((.., anatomy), lost)| anatomy.ids_outside(lost)).collect();
+        for (known, lost) in iter::zip(&self.points, in_place) {
+            let (point, ..) = known;
             any |= !lost.is_empty();
             assert_eq!(damage_of(&deep, point), lost, "{what}: the deep check of {}", point.id);
             assert_eq!(repository.verify_point(point).unwrap(), lost, "{what}: verify {}", point.id);
-            self.compare_restores(&repository, point, bytes, &lost, what);
+            self.compare_restores(&repository, known, &lost, &readable, what);
         }
         assert!(!any || !deep.objects.is_empty(), "{what}: no object is named");
         assert!(!any || !scrubbed.problems.is_empty() || what.contains("deleted"), "{what}: unnoticed without a key");
     }
 
-    fn compare_restores(&self, repository: &Repository, point: &ListedPoint, bytes: &[u8], lost: &ExtentSet, what: &str) {
-        assert_eq!(restored(repository, point, PLAIN).is_err(), !lost.is_empty(), "{what}: plain restore of {}", point.id);
+    /// `lost` is what the point's own packs cannot give, `readable` what can be had somewhere.
+    fn compare_restores(
+        &self,
+        repository: &Repository,
+        (point, bytes, anatomy): &(ListedPoint, Vec<u8>, Anatomy),
+        lost: &ExtentSet,
+        readable: &HashSet<ContentId>,
+        what: &str,
+    ) {
+        let for_good = anatomy.lost_for_good(lost, &lost_below_nodes(repository, point), readable);
+        assert_eq!(restored(repository, point, PLAIN).is_err(), !for_good.is_empty(), "{what}: plain restore of {}", point.id);
         let mut options = PLAIN;
         options.degraded = true;
         let (found, report) = restored(repository, point, options).unwrap();
@@ -95,15 +110,32 @@ impl Scene {
                 other => panic!("{what}: {other:?}"),
             })
             .collect();
-        assert_eq!(named, *lost, "{what}: degraded restore of {}", point.id);
-        let mut expected = bytes.to_vec();
-        for extent in lost {
-            expected[extent.offset as usize..extent.end() as usize].fill(LOST);
-        }
-        assert!(found == expected, "{what}: degraded restore of {} gives other bytes", point.id);
+        assert_eq!(named, for_good, "{what}: degraded restore of {}", point.id);
+        assert_eq!(report.found_elsewhere.bytes, lost.difference(&for_good).bytes(), "{what}: found for {}", point.id);
+        assert!(found == without(bytes, &for_good), "{what}: degraded restore of {} gives other bytes", point.id);
         let (found, _) = read_back(repository, point).unwrap();
-        assert!(found == expected, "{what}: reading {} gives other bytes", point.id);
+        assert!(found == without(bytes, lost), "{what}: reading {} gives other bytes", point.id);
     }
+}
+
+fn without(bytes: &[u8], lost: &ExtentSet) -> Vec<u8> {
+    let mut rest = bytes.to_vec();
+    for extent in lost {
+        rest[extent.offset as usize..extent.end() as usize].fill(LOST);
+    }
+    rest
+}
+
+fn lost_below_nodes(repository: &Repository, point: &ListedPoint) -> ExtentSet {
+    let mut lost = ExtentSet::new();
+    let walked = repository.walk_volume(&point.point.tree, &mut |piece| {
+        if let VolumePiece::Lost { extent, .. } = piece {
+            lost.insert(extent);
+        }
+        Ok(())
+    });
+    walked.unwrap();
+    lost
 }
 
 fn damage_of(report: &CheckReport, point: &ListedPoint) -> ExtentSet {
@@ -236,12 +268,15 @@ fn a_pack_rolled_back_to_before_its_rewrite_does_no_harm_and_one_that_lost_slots
         let collected = scene.packs().into_iter().find(|key| store.get(key).is_err());
         let Some(collected) = collected else { return };
         let id = names::parse_pack(&collected).unwrap();
-        for (point, bytes, anatomy) in &scene.points[..2] {
+        let mut readable: HashSet<ContentId> = scene.points[2].2.ids_outside(&ExtentSet::new()).collect();
+        for known in &scene.points[..2] {
+            let (point, _, anatomy) = known;
             let key = names::point(point.volume, point.id);
             store.put(&key, scene.store.get(&key).unwrap()).unwrap();
             let lost = repository.verify_point(point).unwrap();
             assert!(anatomy.lost(|frame| frame.pack == id).difference(&lost).is_empty());
-            scene.compare_restores(&repository, point, bytes, &lost, "a manifest that came back");
+            readable.extend(anatomy.ids_outside(&lost));
+            scene.compare_restores(&repository, known, &lost, &readable, "a manifest that came back");
         }
         assert!(!repository.check(CheckDepth::Quick, &Silent).unwrap().is_clean());
     });

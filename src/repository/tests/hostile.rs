@@ -184,6 +184,26 @@ fn trees_that_lie_about_everything_are_walked_to_their_end() {
 }
 
 #[test]
+fn a_point_that_lies_about_where_a_lost_chunk_is_gives_nothing_in_its_stead() {
+    let scene = Scene::new(10);
+    let repository = &scene.repository;
+    let (said, kept) = (random_bytes(4096, 1), random_bytes(4096, 2));
+    let id = repository.ring.chunk_id(&said);
+    let [lost, lying] = [said, kept].map(|bytes| scene.pack(&[(FrameKind::Chunks, Codec::None, 4096, bytes)])[0]);
+    for (number, frame) in [lost, lying].into_iter().enumerate() {
+        let leaf = Node::Leaf(vec![ChunkEntry::Stored(StoredChunk { id, frame, place: 0 })]).encode();
+        scene.point(number as u64, tree(4096, NodeRef::Node(scene.node(&leaf))));
+    }
+    repository.store.delete(&names::pack(lost.pack)).unwrap();
+    let mut degraded = trial::PLAIN;
+    degraded.degraded = true;
+    for point in repository.points().unwrap().points.iter().filter(|point| scene.album.bytes(&point.id).is_none()) {
+        let (_, report) = trial::restored(repository, point, degraded).unwrap();
+        assert_eq!((report.found_elsewhere.bytes, report.findings.len()), (0, 1), "{}", point.point.volume);
+    }
+}
+
+#[test]
 fn a_chunk_or_node_under_a_good_seal_that_is_not_what_its_id_says_is_damage() {
     let scene = Scene::new(9);
     let repository = &scene.repository;

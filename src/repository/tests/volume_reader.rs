@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use super::anatomy::Anatomy;
@@ -205,6 +206,9 @@ fn damage_is_a_gap_of_exactly_the_damaged_chunks_and_never_other_bytes() {
         scene.store.put(&bad, Bytes::from(junk)).unwrap();
         let lost = anatomy.lost(|frame| frame.pack == bad_id);
         assert!(!lost.is_empty());
+        // Equal windows that were cut at once are stored twice, and each stands in for the other.
+        let twice = anatomy.ids_outside(&lost).collect();
+        let lost = anatomy.lost_for_good(&lost, &anatomy.lost_nodes(|frame| frame.pack == bad_id), &twice);
         let reader = scene.repository.read_point(&scene.point);
         for extent in Extent::new(0, scene.bytes.len() as u64).cut(4096) {
             let mut out = vec![0; extent.length as usize];
@@ -221,4 +225,49 @@ fn damage_is_a_gap_of_exactly_the_damaged_chunks_and_never_other_bytes() {
             }
         }
     });
+}
+
+/// A source that counts how often it is asked, and cannot read some of its bytes.
+#[derive(Debug)]
+struct Asked {
+    volume: MemoryVolume,
+    broken: Extent,
+    times: AtomicU64,
+}
+
+impl ReadAt for Asked {
+    fn size(&self) -> u64 {
+        ReadAt::size(&self.volume)
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError> {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        let extent = Extent::new(offset, out.len() as u64);
+        if !extent.intersect(&self.broken).is_empty() {
+            return Err(IoError::Missing { extent, reason: "it is broken".to_owned() });
+        }
+        self.volume.read_at(offset, out)
+    }
+}
+
+#[test]
+fn reads_that_go_on_are_read_ahead_beside_and_what_comes_ahead_is_verified_too() {
+    let scene = scene(3, random_bytes(4 << 20, 3), ExtentSet::new());
+    let check = |volume: MemoryVolume, broken: Extent, allowed: u64| {
+        let beside = Arc::new(Asked { volume, broken, times: AtomicU64::new(0) });
+        let reader = scene.repository.read_volume(scene.point.point.tree, Gaps::of(&scene.point), Some(Arc::clone(&beside) as _));
+        for (offset, expected) in (0..).step_by(4096).zip(scene.bytes.chunks(4096)) {
+            let mut out = [0; 4096];
+            reader.read_at(offset, &mut out).unwrap();
+            assert!(out == expected, "at {offset}");
+        }
+        assert!(beside.times.load(Ordering::Relaxed) <= allowed, "{} reads", beside.times.load(Ordering::Relaxed));
+        reader.fetched_bytes()
+    };
+    let same = MemoryVolume::new(scene.bytes.clone());
+    let tree = check(same.clone(), Extent::new(0, 0), 30);
+    let moved_on = MemoryVolume::new(scene.bytes.clone());
+    moved_on.change(|bytes| bytes[1_000_000..1_000_010].fill(0));
+    assert!(check(moved_on, Extent::new(0, 0), 60) > tree, "the chunk that is another now comes from the store");
+    assert!(check(same, Extent::new(2_000_000, 512), 120) > tree, "as does the one that cannot be read");
 }

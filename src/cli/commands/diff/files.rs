@@ -3,6 +3,7 @@
 use super::Settings;
 use super::view::{View, line};
 use crate::cli::context::Context;
+use crate::cli::damage_views::say_found_elsewhere;
 use crate::cli::file_views::SourceView;
 use crate::cli::outcome::Outcome;
 use crate::cli::place::{OpenPlace, Origin, Unlocked};
@@ -42,6 +43,7 @@ fn tree(place: &OpenPlace) -> Tree<'_> {
 pub(super) fn report(context: &Context, walked: &Walked, bytes: Option<&DiffReport>) -> anyhow::Result<Outcome> {
     let Walked { old, new, found } = walked;
     say_findings(found);
+    [old, new].iter().for_each(|place| say_found_elsewhere(&place.found_elsewhere()));
     let sizes = bytes.map_or((old.source_bytes, new.source_bytes), |bytes| (bytes.old_size, bytes.new_size));
     let view = View::of_places((called(old), called(new)), sizes, (SourceView::from(old), SourceView::from(new)), found);
     let view = match bytes {

@@ -6,6 +6,7 @@
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::JournalPlace;
 use super::area::corrupt;
@@ -40,6 +41,14 @@ pub(in crate::filesystem) enum FastRange {
         /// How many.
         length: u32,
     },
+}
+
+impl FastRange {
+    /// The blocks of the file.
+    pub(in crate::filesystem) fn blocks(&self) -> Range<u64> {
+        let (Self::Add { logical, length, .. } | Self::Remove { logical, length }) = self;
+        u64::from(*logical)..u64::from(*logical) + u64::from(*length)
+    }
 }
 
 /// A change of a directory.

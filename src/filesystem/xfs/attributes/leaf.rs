@@ -83,7 +83,8 @@ fn first_leaf(fork: &Fork<'_>, layout: &Layout) -> Result<u64, FilesystemError> 
 }
 
 fn block(fork: &Fork<'_>, layout: &Layout, number: u64) -> Result<Block, FilesystemError> {
-    let (at, bytes) = fork.block(number)?;
+    let (at, mut bytes) = fork.block(number)?;
+    fork.mend(at, &ATTRIBUTES, &mut bytes);
     let fields = Fields::new(&bytes, fork.object(), at);
     let magic = fields.be16(8)?;
     if magic != layout.leaf_magic && magic != layout.node_magic {

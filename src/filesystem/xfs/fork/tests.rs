@@ -55,8 +55,8 @@ fn leaf(volume: &mut [u8], block: usize, runs: &[(u64, u64, u64, bool)]) {
     }
 }
 
-/// The runs that share a block with `count` blocks from `first`, in a tree whose second key is `key`.
-fn runs(key: u64, first: u64, count: u64) -> Result<Vec<(u64, u64, bool)>, FilesystemError> {
+/// The volume, and an inode with a tree whose second key is `key`.
+fn tree(key: u64) -> (Vec<u8>, Inode) {
     let mut volume = vec![0; 100 * BLOCK_BYTES];
     leaf(&mut volume, 50, &[(0, 60, 10, false), (20, 80, 5, true)]);
     leaf(&mut volume, 51, &[(100, 90, 3, false)]);
@@ -84,6 +84,12 @@ fn runs(key: u64, first: u64, count: u64) -> Result<Vec<(u64, u64, bool)>, Files
         encrypted: false,
         raw: raw.into(),
     };
+    (volume, inode)
+}
+
+/// The runs that share a block with `count` blocks from `first`, in a tree whose second key is `key`.
+fn runs(key: u64, first: u64, count: u64) -> Result<Vec<(u64, u64, bool)>, FilesystemError> {
+    let (volume, inode) = tree(key);
     let disk = Disk::new(Arc::new(Memory(volume)), geometry());
     let found = Fork::data(&disk, &inode, Object::Map)?.runs(first, count)?;
     Ok(found.into_iter().map(|run| (run.file_block, run.byte / BLOCK_BYTES as u64, run.unwritten)).collect())
@@ -112,4 +118,44 @@ fn a_run_outside_the_keys_of_its_leaf_is_refused() {
         assert!(matches!(refused, Err(FilesystemError::Corrupt { object: Object::Map(10), .. })), "{key}: {refused:?}");
     }
     assert!(runs(25, 0, 200).is_ok(), "a key may come before its first run");
+}
+
+/// What is found around the breaks that `hurt` makes: where runs begin, and which stretches are lost.
+fn around(key: u64, (first, count): (u64, u64), hurt: impl FnOnce(&mut [u8])) -> (Vec<u64>, Vec<(u64, u64)>) {
+    let (mut volume, inode) = tree(key);
+    hurt(&mut volume);
+    let disk = Disk::new(Arc::new(Memory(volume)), geometry());
+    let found = Fork::data(&disk, &inode, Object::Map).unwrap().runs_around(first, count);
+    let lost = found.lost.iter().map(|unmapped| (unmapped.span.first, unmapped.span.end)).collect();
+    (found.runs.iter().map(|run| run.file_block).collect(), lost)
+}
+
+#[test]
+fn a_broken_leaf_costs_what_its_keys_speak_of() {
+    let all = (0, 200);
+    assert_eq!(around(100, all, |_| {}), (vec![0, 20, 100], vec![]));
+    assert_eq!(around(100, all, |volume| volume[50 * BLOCK_BYTES] = 0), (vec![100], vec![(0, 100)]));
+    assert_eq!(around(100, all, |volume| volume[51 * BLOCK_BYTES] = 0), (vec![0, 20], vec![(100, u64::MAX)]));
+    assert_eq!(around(100, (0, 50), |volume| volume[51 * BLOCK_BYTES] = 0), (vec![0, 20], vec![]), "nobody asked");
+    assert_eq!(around(100, all, |volume| volume[50 * BLOCK_BYTES + 7] = 200), (vec![100], vec![(0, 100)]), "too many runs");
+}
+
+#[test]
+fn a_broken_run_costs_its_own_blocks_or_those_up_to_the_next() {
+    let all = (0, 200);
+    let (second, place) = (50 * BLOCK_BYTES + 40, 50 * BLOCK_BYTES + 32);
+    // A place beyond the volume: the run still says which blocks it is about.
+    assert_eq!(around(100, all, |volume| volume[place] = 0x40), (vec![20, 100], vec![(0, 10)]));
+    // No blocks at all: whatever the second run was about is lost up to the next leaf.
+    assert_eq!(around(100, all, |volume| put(volume, second + 8, &[0; 8])), (vec![0, 100], vec![(10, 100)]));
+    // The second run is about blocks of the first.
+    assert_eq!(around(100, all, |volume| put(volume, second, &[0; 8])), (vec![0, 100], vec![(10, 100)]));
+    // Its first run is of no blocks: everything before the second is lost.
+    assert_eq!(around(100, all, |volume| put(volume, place, &[0; 8])), (vec![20, 100], vec![(0, 20)]));
+}
+
+#[test]
+fn keys_out_of_order_cost_everything_behind_them() {
+    assert_eq!(around(0, (0, 200), |_| {}), (vec![], vec![(0, u64::MAX)]));
+    assert_eq!(around(22, (0, 200), |_| {}).1, [(10, 22)], "a run that the keys contradict");
 }

@@ -36,17 +36,19 @@ const MOST_FLUSHES: u16 = 0xffff;
 
 /// What a log item says of its inode.
 #[derive(Debug)]
-struct Format {
+pub(super) struct Format {
     regions: u16,
     fields: u32,
-    inode: u64,
+    /// Which inode.
+    pub(super) inode: u64,
     device: u32,
     buffer: Buffer,
     offset: u64,
 }
 
 impl Format {
-    fn read(region: &[u8], byte: u64) -> Result<Self, FilesystemError> {
+    /// Reads the first region of an item, of a transaction that began at `byte`.
+    pub(super) fn read(region: &[u8], byte: u64) -> Result<Self, FilesystemError> {
         let fields = Fields::new(region, Object::Journal, byte);
         let padding = match region.len() {
             FORMAT_BYTES_PACKED => 0,
@@ -61,6 +63,16 @@ impl Format {
             buffer: Buffer { block: fields.le64(36 + padding)?, blocks: fields.le32(44 + padding)?.into() },
             offset: fields.le32(48 + padding)?.into(),
         })
+    }
+
+    /// True when the item has the content of the data fork, or the number of a device.
+    pub(super) fn has_data(&self) -> bool {
+        self.fields & DEVICE != 0 || self.fields & DATA != 0 && self.regions > 2
+    }
+
+    /// True when it has that of the attribute fork.
+    pub(super) fn has_attributes(&self) -> bool {
+        self.fields & ATTRIBUTES != 0 && self.regions > 2
     }
 
     /// Where the inode lies.
@@ -102,11 +114,7 @@ pub(super) fn replay(item: &Item, moment: Moment, state: &mut State) -> Result<O
     let core = LogCore::read(region(item, 1, moment)?)?;
     let newer = is_newer(&Fields::new(&inode, Object::Inode(format.inode), place), &core, moment, state.facts.crc)?;
     if !newer {
-        core.put_into(&mut inode, moment.lsn)?;
-        put_forks(&mut inode, item, &format, &core, (moment, state.facts.crc))?;
-        if core.core_bytes() == CORE_BYTES_3 {
-            seal(&mut inode, CHECKSUM)?;
-        }
+        put_into(&mut inode, item, moment, state.facts.crc)?;
         state.target.write(place, &inode)?;
     }
     Ok(match (format.fields & OWNER, newer) {
@@ -114,6 +122,15 @@ pub(super) fn replay(item: &Item, moment: Moment, state: &mut State) -> Result<O
         (0, false) => Outcome::Applied,
         _ => Outcome::OwnerChanges(format.inode),
     })
+}
+
+/// Puts what an item says in place of an inode.
+pub(super) fn put_into(inode: &mut [u8], item: &Item, moment: Moment, crc: bool) -> Result<(), FilesystemError> {
+    let format = Format::read(item.format(), moment.byte)?;
+    let core = LogCore::read(region(item, 1, moment)?)?;
+    core.put_into(inode, moment.lsn)?;
+    put_forks(inode, item, &format, &core, (moment, crc))?;
+    if core.core_bytes() == CORE_BYTES_3 { seal(inode, CHECKSUM) } else { Ok(()) }
 }
 
 fn region(item: &Item, index: usize, moment: Moment) -> Result<Fields<'_>, FilesystemError> {

@@ -40,12 +40,7 @@ impl<'a> Pass<'a> {
         source: &Arc<dyn ReadAt>,
         facts: &LogFacts,
     ) -> Self {
-        // Without a readable superblock there is the other name, which is the same one as long as nobody changed it.
-        let mut user = facts.uuid;
-        if source.read_at(USER_UUID, &mut user).is_err() {
-            user = facts.uuid;
-        }
-        Self { ring, tail, head, stripe_unit_bytes, crc: facts.crc, uuids: [facts.uuid, user] }
+        Self { ring, tail, head, stripe_unit_bytes, crc: facts.crc, uuids: uuids(source, facts) }
     }
 
     /// Hands each transaction to `visit`, which says how much memory it takes from then on.
@@ -76,16 +71,31 @@ impl<'a> Pass<'a> {
     }
 
     fn check(&self, record: &Record) -> Result<(), FilesystemError> {
-        if !record.is_whole(self.crc) {
-            return Err(checksum_fault(record).error);
-        }
-        if record.header.format != LITTLE_ENDIAN {
-            let feature = format!("a log in the byte order of another machine (h_fmt {})", record.header.format);
-            return Err(FilesystemError::Unsupported { object: Object::Journal, feature });
-        }
-        if !self.uuids.contains(&record.header.uuid) {
-            return Err(FilesystemError::corrupt(Object::Journal, record.byte, "a log record of another filesystem"));
-        }
-        Ok(())
+        check(record, self.crc, &self.uuids)
     }
+}
+
+/// The names that a filesystem's records may carry.
+pub(super) fn uuids(source: &Arc<dyn ReadAt>, facts: &LogFacts) -> [[u8; 16]; 2] {
+    // Without a readable superblock there is the other name, which is the same one as long as nobody changed it.
+    let mut user = facts.uuid;
+    if source.read_at(USER_UUID, &mut user).is_err() {
+        user = facts.uuid;
+    }
+    [facts.uuid, user]
+}
+
+/// Says what keeps a record from being followed.
+pub(super) fn check(record: &Record, crc: bool, uuids: &[[u8; 16]]) -> Result<(), FilesystemError> {
+    if !record.is_whole(crc) {
+        return Err(checksum_fault(record).error);
+    }
+    if record.header.format != LITTLE_ENDIAN {
+        let feature = format!("a log in the byte order of another machine (h_fmt {})", record.header.format);
+        return Err(FilesystemError::Unsupported { object: Object::Journal, feature });
+    }
+    if !uuids.contains(&record.header.uuid) {
+        return Err(FilesystemError::corrupt(Object::Journal, record.byte, "a log record of another filesystem"));
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use crate::filesystem::error::{FilesystemError, Object};
 const CHECKSUM_BYTES: usize = 4;
 
 /// Replaces the bytes from `offset` on.
-pub(super) fn put(bytes: &mut [u8], offset: usize, value: &[u8]) -> Result<(), FilesystemError> {
+pub(in crate::filesystem::xfs) fn put(bytes: &mut [u8], offset: usize, value: &[u8]) -> Result<(), FilesystemError> {
     let length = bytes.len();
     let end = offset.checked_add(value.len());
     let field = end.and_then(|end| bytes.get_mut(offset..end));
@@ -19,7 +19,7 @@ pub(super) fn put(bytes: &mut [u8], offset: usize, value: &[u8]) -> Result<(), F
 }
 
 /// Sets the CRC32C of a structure, which counts its own four bytes at `offset` as zeros.
-pub(super) fn seal(bytes: &mut [u8], offset: usize) -> Result<(), FilesystemError> {
+pub(in crate::filesystem::xfs) fn seal(bytes: &mut [u8], offset: usize) -> Result<(), FilesystemError> {
     put(bytes, offset, &[0; CHECKSUM_BYTES])?;
     let checksum = crc32c::crc32c(bytes);
     put(bytes, offset, &checksum.to_le_bytes())

@@ -1,5 +1,6 @@
 //! The log as a ring of 512-byte blocks, each stamped with the cycle in which it was last written.
 
+use std::iter;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -99,16 +100,13 @@ impl Ring {
         count: u64,
         visit: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), FilesystemError> {
-        let mut done = 0;
-        while done < count {
-            let length = SCAN_BLOCKS.min(count - done).min(self.blocks);
-            let bytes = self.read(self.after(start, done), length)?;
-            for (index, block) in (done..).zip(bytes.chunks(BLOCK_LENGTH)) {
-                if visit(self.after(start, index), block).is_break() {
-                    return Ok(());
-                }
+        for (done, length) in self.pieces(count) {
+            let first = self.after(start, done);
+            let bytes = self.read(first, length)?;
+            let mut blocks = bytes.chunks(BLOCK_LENGTH).enumerate();
+            if blocks.try_for_each(|(index, block)| visit(self.after(first, index as u64), block)).is_break() {
+                break;
             }
-            done += length;
         }
         Ok(())
     }
@@ -120,19 +118,22 @@ impl Ring {
         count: u64,
         visit: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), FilesystemError> {
-        let mut done = 0;
-        while done < count {
-            let length = SCAN_BLOCKS.min(count - done).min(self.blocks);
-            let start = self.after(end, self.blocks - (done + length) % self.blocks);
-            let bytes = self.read(start, length)?;
-            for (index, block) in bytes.chunks(BLOCK_LENGTH).enumerate().rev() {
-                if visit(self.after(start, index as u64), block).is_break() {
-                    return Ok(());
-                }
+        for (done, length) in self.pieces(count) {
+            let first = self.after(end, self.blocks - (done + length) % self.blocks);
+            let bytes = self.read(first, length)?;
+            let mut blocks = bytes.chunks(BLOCK_LENGTH).enumerate().rev();
+            if blocks.try_for_each(|(index, block)| visit(self.after(first, index as u64), block)).is_break() {
+                break;
             }
-            done += length;
         }
         Ok(())
+    }
+
+    /// What a scan of `count` blocks reads at once: how many blocks it has done by then, and how many these are.
+    fn pieces(&self, count: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
+        let step = SCAN_BLOCKS.min(self.blocks);
+        let starts = iter::successors(Some(0), move |done: &u64| done.checked_add(step));
+        starts.take_while(move |done| *done < count).map(move |done| (done, step.min(count - done)))
     }
 }
 

@@ -60,6 +60,11 @@ impl Assembly {
         self.held_bytes
     }
 
+    /// True while a transaction of this age is open.
+    pub(super) fn has_open(&self, lsn: u64) -> bool {
+        self.open.values().any(|open| open.moment.lsn == lsn)
+    }
+
     /// Takes the next operation, which stands in the record of this moment. A transaction that it completes is handed back. What
     /// belongs to transactions that began before the live part is passed over.
     pub(super) fn take(&mut self, operation: &Operation<'_>, moment: Moment) -> Result<Option<Transaction>, FilesystemError> {

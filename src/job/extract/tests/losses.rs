@@ -13,11 +13,11 @@ use crate::testkit;
 fn a_file_that_lacks_bytes_is_not_left_behind_and_the_next_one_is_extracted() {
     let mut model = ModelFilesystem::new();
     let bad = model.file(model.root_number(), b"bad", &vec![7; 5 << 20]);
-    model.lose(bad, Extent::new(3 << 20, 4096));
+    model.lose(bad, Extent::new(3 << 20, 12_800));
     model.file(model.root_number(), b"good", b"content");
     let scene = Scene::new();
     let report = scene.extract(&model, PLAIN, false).unwrap();
-    expect(&report, &["Lost bad: bytes 3145728+4096 of it are missing: cannot read the inode 2"]);
+    expect(&report, &["Lost bad: bytes 3145728+12800 of it are missing: cannot read the inode 2"]);
     assert_eq!(listing(&scene.target()), ["good: 7 bytes"]);
     assert_eq!((report.files, report.findings.harm), (1, 1));
 }
@@ -27,7 +27,14 @@ fn a_partial_file_is_kept_when_asked_for_and_names_exactly_what_is_missing() {
     let mut model = ModelFilesystem::new();
     let mut content = vec![7; (5 << 20) + 100];
     let bad = model.file(model.root_number(), b"bad", &content);
-    let lost = [Extent::new(0, 4096), Extent::new(3 << 20, 8192), Extent::new((4 << 20) - 4096, 8192), Extent::new(5 << 20, 100)];
+    let lost = [
+        Extent::new(0, 4096),
+        Extent::new(5632, 1024),
+        Extent::new(7168, 512),
+        Extent::new(3 << 20, 8192),
+        Extent::new((4 << 20) - 4096, 8192),
+        Extent::new(5 << 20, 100),
+    ];
     for extent in lost {
         model.lose(bad, extent);
         content[extent.offset as usize..extent.end() as usize].fill(0);

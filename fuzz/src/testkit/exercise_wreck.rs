@@ -1,0 +1,1 @@
+../../../src/testkit/exercise_wreck.rs

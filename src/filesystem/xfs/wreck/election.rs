@@ -1,0 +1,169 @@
+//! Which superblock speaks for a volume: the first one if it can be believed, otherwise what most of its copies agree on.
+//!
+//! ```text
+//!   group   0           1           2           3
+//!           superblock  copy        copy        copy
+//!           believed?   no: search for the first of these, then ask at every place where it says that a group begins
+//! ```
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::root::usual_root;
+use super::sweep::sweep;
+use crate::base::extent::Extent;
+use crate::base::io::ReadAt;
+use crate::filesystem::error::{FilesystemError, Object};
+use crate::filesystem::fields::Fields;
+use crate::filesystem::xfs::log::{put, seal};
+use crate::filesystem::xfs::superblock::{CHECKSUM_AT, Duplicate, MAGIC, ROOT_AT, SMALLEST_SECTOR_BYTES, UNFINISHED_AT, duplicate};
+
+/// Copies that are asked. A volume with more groups has more of them than anything can destroy by chance.
+const MOST_COPIES: u32 = 128;
+/// Different superblocks that a search remembers: what was here before, and what lies in files.
+const MOST_CANDIDATES: usize = 16;
+
+/// The superblock that won.
+#[derive(Debug)]
+pub(super) struct Elected {
+    /// The sector, as the first one of the volume should have it.
+    pub(super) bytes: Vec<u8>,
+    /// How many copies agree, itself included.
+    pub(super) agreeing: u32,
+    /// What had to be replaced. When there is anything, `bytes` are not those of the first sector.
+    pub(super) damage: Vec<FilesystemError>,
+}
+
+/// Chooses. An error when there is none to choose from.
+pub(super) fn elect(source: &dyn ReadAt) -> Result<Elected, FilesystemError> {
+    let why = match duplicate(source, 0) {
+        Ok(first) if first.is_sealed => {
+            let candidate = Candidate::new(source, first);
+            // Without checksums, a superblock that stands alone may be wrong about where its copies are.
+            if candidate.duplicate.superblock.geometry.crc || candidate.has_majority() {
+                return candidate.elected(None);
+            }
+            FilesystemError::corrupt(Object::Superblock, 0, "its copies do not agree with it")
+        }
+        Ok(_) => FilesystemError::corrupt(Object::Superblock, 0, "its checksum is not that of its bytes"),
+        Err(error) => error,
+    };
+    let better = |best: Candidate, next: Candidate| if next.weight() > best.weight() { next } else { best };
+    match search(source).into_iter().reduce(better) {
+        Some(best) if best.is_first() && best.duplicate.is_sealed => best.elected(None),
+        Some(best) => best.elected(Some(why)),
+        None => Err(why),
+    }
+}
+
+/// Looks for superblocks in all of the source, until one has the agreement of most of its copies.
+fn search(source: &dyn ReadAt) -> Vec<Candidate> {
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let _found_early = sweep(source, Extent::new(0, source.size()), 0, &mut |piece, bytes, _| {
+        for (index, sector) in (0..).zip(bytes.chunks(SMALLEST_SECTOR_BYTES as usize)) {
+            if !sector.starts_with(MAGIC) || candidates.len() >= MOST_CANDIDATES {
+                continue;
+            }
+            let Some(found) = begins_group(source, piece.offset + index * u64::from(SMALLEST_SECTOR_BYTES)) else { continue };
+            if candidates.iter().any(|candidate| candidate.duplicate.agrees(&found)) {
+                continue;
+            }
+            let candidate = Candidate::new(source, found);
+            let is_enough = candidate.has_majority();
+            candidates.push(candidate);
+            if is_enough {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    candidates
+}
+
+/// The superblock at byte `at`, if it stands where it says that a group begins.
+fn begins_group(source: &dyn ReadAt, at: u64) -> Option<Duplicate> {
+    duplicate(source, at).ok().filter(|found| found.superblock.geometry.group_at(at).is_some())
+}
+
+/// One superblock, and who agrees with it.
+#[derive(Debug)]
+struct Candidate {
+    duplicate: Duplicate,
+    agreeing: u32,
+    asked: u32,
+    /// Who may be the root directory, and how many copies name it.
+    roots: BTreeMap<u64, u32>,
+}
+
+impl Candidate {
+    /// Asks the copies of a superblock.
+    fn new(source: &dyn ReadAt, duplicate: Duplicate) -> Self {
+        let geometry = &duplicate.superblock.geometry;
+        let places = (0..geometry.groups.min(MOST_COPIES)).map(|group| geometry.group_byte(group));
+        let places: Vec<u64> = places.take_while(|at| *at < source.size()).collect();
+        let asked = u32::try_from(places.len()).unwrap_or(u32::MAX);
+        let mut candidate = Self { duplicate, agreeing: 0, asked, roots: BTreeMap::new() };
+        places.into_iter().filter_map(|at| super::election::duplicate(source, at).ok()).for_each(|copy| candidate.hear(&copy));
+        candidate
+    }
+
+    fn hear(&mut self, copy: &Duplicate) {
+        let is_itself = copy.at == self.duplicate.at;
+        if !copy.agrees(&self.duplicate) || !(copy.is_sealed || is_itself) {
+            return;
+        }
+        self.agreeing += 1;
+        let root = copy.superblock.root;
+        if copy.superblock.geometry.inode(root).is_some() {
+            *self.roots.entry(root).or_default() += 1;
+        }
+    }
+
+    fn is_first(&self) -> bool {
+        self.duplicate.at == 0
+    }
+
+    fn has_majority(&self) -> bool {
+        self.duplicate.is_sealed && self.agreeing * 2 > self.asked
+    }
+
+    /// One with the right checksum counts for more than any number without.
+    fn weight(&self) -> (bool, u32) {
+        (self.duplicate.is_sealed, self.agreeing)
+    }
+
+    /// The root directory that most copies name. All of them can be silent: mkfs tells only three.
+    fn root(&self) -> Option<u64> {
+        let own = self.duplicate.superblock.root;
+        if self.is_first() && self.duplicate.superblock.geometry.crc && self.roots.contains_key(&own) {
+            return Some(own);
+        }
+        self.roots.iter().max_by_key(|(root, votes)| (**votes, **root == own)).map(|(root, _)| *root)
+    }
+
+    /// Makes it the first superblock of the volume; `why` says what is wrong with the one that is there.
+    fn elected(self, why: Option<FilesystemError>) -> Result<Elected, FilesystemError> {
+        let mut damage: Vec<_> = why.into_iter().collect();
+        let geometry = &self.duplicate.superblock.geometry;
+        let mut bytes = self.duplicate.bytes.clone();
+        let root = match self.root() {
+            Some(root) => root,
+            None => {
+                let root = usual_root(&Fields::new(&bytes, Object::Superblock, self.duplicate.at), geometry)?;
+                let reason = format!("no copy names the root directory: it is taken for inode {root}, where mkfs puts it");
+                damage.push(FilesystemError::Lost { object: Object::Superblock, reason });
+                root
+            }
+        };
+        put(&mut bytes, ROOT_AT, &root.to_be_bytes())?;
+        put(&mut bytes, UNFINISHED_AT, &[0])?;
+        if geometry.crc {
+            seal(&mut bytes, CHECKSUM_AT)?;
+        }
+        if damage.is_empty() && bytes != self.duplicate.bytes {
+            let reason = format!("it calls itself unfinished, or names another root directory than inode {root}, as its copies do");
+            damage.push(FilesystemError::Lost { object: Object::Superblock, reason });
+        }
+        Ok(Elected { bytes, agreeing: self.agreeing.max(1), damage })
+    }
+}

@@ -1,0 +1,48 @@
+//! What a salvage found, in numbers.
+
+use super::error::SalvageError;
+use super::finds::Finds;
+
+/// Numbers of the whole volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Inodes that are there, directories included.
+    pub inodes: u64,
+    /// Directories among them, those made up included.
+    pub directories: u64,
+    /// Directories of which the inode is lost.
+    pub made_up: u64,
+    /// Directories of which names are lost.
+    pub broken_directories: u64,
+    /// Files and directories without a name.
+    pub adrift: u64,
+    /// Files that lack bytes.
+    pub partial: u64,
+    /// Files that something contradicts.
+    pub doubtful: u64,
+    /// Inodes that cannot be read; not all of them were in use.
+    pub lost_inodes: u64,
+    /// Names that lead to nothing any more.
+    pub lost_names: u64,
+    /// Files and directories that are taken from earlier points.
+    pub from_past: u64,
+    /// Directory blocks that were found without their directories.
+    pub stray_blocks: u64,
+}
+
+/// Counts it all.
+pub(super) fn of(finds: &Finds) -> Result<Summary, SalvageError> {
+    Ok(Summary {
+        inodes: finds.count("SELECT count(*) FROM inode")?,
+        directories: finds.count("SELECT count(*) FROM inode WHERE directory")?,
+        made_up: finds.count("SELECT count(*) FROM inode WHERE made_up")?,
+        broken_directories: finds.count("SELECT count(*) FROM inode WHERE NOT whole")?,
+        adrift: finds.count("SELECT count(*) FROM name WHERE proof = 4")?,
+        partial: finds.count("SELECT count(*) FROM inode WHERE missing > 0")?,
+        doubtful: finds.count("SELECT count(*) FROM inode WHERE doubt IS NOT NULL")?,
+        lost_inodes: finds.count("SELECT coalesce(sum(after - first), 0) FROM lost")?,
+        lost_names: finds.count("SELECT count(*) FROM name WHERE NOT EXISTS (SELECT 1 FROM inode WHERE number = name.inode)")?,
+        from_past: finds.count("SELECT count(*) FROM inode WHERE past IS NOT NULL")?,
+        stray_blocks: finds.count("SELECT count(*) FROM stray")?,
+    })
+}

@@ -1,0 +1,250 @@
+//! Files out of volumes that no longer mount: what is told apart, what is named, and what earlier points give back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use icecore::base::extent::Extent;
+use icecore::filesystem::{self, Filesystem, Links, Source, resolve};
+use icecore::testkit::image::Image;
+use icecore::testkit::volume::MemoryVolume;
+use serde_json::Value;
+
+use crate::files::ext4;
+use crate::tree_facts::{Exactness, facts, same};
+use crate::world::{World, change, files_below, noise};
+
+const MIB: u64 = 1 << 20;
+const EXACT: Exactness = Exactness { holes: true, sockets: true };
+
+fn family(mount: &Path) {
+    fs::write(mount.join("plain"), "plain words\n").unwrap();
+    fs::create_dir_all(mount.join("home/deep/down")).unwrap();
+    fs::write(mount.join("home/two"), noise(2 << 20, 2)).unwrap();
+    fs::write(mount.join("home/deep/down/one"), noise(70_000, 1)).unwrap();
+    fs::hard_link(mount.join("home/two"), mount.join("home/again")).unwrap();
+    symlink("home/two", mount.join("link")).unwrap();
+    fs::create_dir(mount.join("many")).unwrap();
+    for index in 0..300 {
+        fs::write(mount.join(format!("many/file-{index:04}")), noise(100 + index, index as u64)).unwrap();
+    }
+}
+
+/// A volume, and where things lie on it.
+struct Volume {
+    image: Image,
+    intact: Box<dyn Filesystem>,
+}
+
+impl Volume {
+    fn new() -> Option<Self> {
+        // Two groups, so that there is a copy of the superblock.
+        let image = ext4(160 * MIB, family)?;
+        let intact = opened(image.path());
+        Some(Self { image, intact })
+    }
+
+    fn text(&self) -> &str {
+        self.image.path().to_str().unwrap()
+    }
+
+    fn place(&self, path: &[u8]) -> Extent {
+        let inode = resolve(self.intact.as_ref(), path, Links::Keep).unwrap();
+        self.intact.inode_location(inode.number).unwrap()
+    }
+
+    fn wipe(&self, extent: Extent) {
+        change(self.image.path(), extent.offset, &vec![0; extent.length as usize]);
+    }
+
+    fn wipe_superblock(&self) {
+        self.wipe(Extent::new(1024, 1024));
+    }
+}
+
+fn opened(image: &Path) -> Box<dyn Filesystem> {
+    filesystem::open(Arc::new(MemoryVolume::new(fs::read(image).unwrap()))).unwrap()
+}
+
+/// Where the bytes of a file begin in an image.
+pub fn content_of(image: &Path, path: &[u8]) -> u64 {
+    let intact = opened(image);
+    let inode = resolve(intact.as_ref(), path, Links::Keep).unwrap();
+    match intact.map(&inode, Extent::new(0, 1)).unwrap()[0].source {
+        Source::Disk(at) => at,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+/// Paths below a directory, from it on.
+fn paths(root: &Path) -> Vec<String> {
+    let mut paths: Vec<String> =
+        files_below(root).iter().map(|path| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()).collect();
+    paths.sort();
+    paths
+}
+
+/// The directory that is filled keeps its own attributes.
+#[track_caller]
+fn same_but_root(mut theirs: BTreeMap<PathBuf, String>, mut ours: BTreeMap<PathBuf, String>) {
+    for facts in [&mut theirs, &mut ours] {
+        facts.retain(|path, _| path.components().count() > 0);
+    }
+    same(&theirs, &ours);
+}
+
+fn hits(report: &Value) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    report["hit"].as_array().unwrap().iter().map(|hit| (text(&hit["path"]), text(&hit["confidence"]))).collect()
+}
+
+#[test]
+fn a_sound_volume_passes_the_check_and_is_salvaged_as_it_is() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    let checked = world.run(&["check-volume", volume.text()]).exits(0);
+    assert!(checked.out.contains("all metadata agrees"), "{checked:#?}");
+    let theirs = facts(volume.image.mount("ro").unwrap().point(), EXACT);
+    let target = ext4(96 * MIB, |_| {}).unwrap();
+    let mounted = target.mount("").unwrap();
+    let to = mounted.point().join("out");
+    let report = world.run(&["salvage", volume.text(), "--to", to.to_str().unwrap(), "--json"]).exits(0).json();
+    assert_eq!(report["findings"].as_array().unwrap().len(), 0, "{report:#}");
+    same_but_root(theirs, facts(&to, EXACT));
+}
+
+#[test]
+fn without_superblock_descriptors_and_root_every_file_is_at_its_path() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    let theirs = facts(volume.image.mount("ro").unwrap().point(), EXACT);
+    volume.wipe_superblock();
+    volume.wipe(Extent::new(4096, 4096));
+    volume.wipe(volume.place(b"/"));
+    world.run(&["ls", volume.text()]).exits(1);
+    let target = ext4(96 * MIB, |_| {}).unwrap();
+    let mounted = target.mount("").unwrap();
+    let to = mounted.point().join("out");
+    world.run(&["salvage", volume.text(), "--to", to.to_str().unwrap()]).exits(3);
+    let ours = facts(&to, EXACT);
+    same_but_root(theirs, ours);
+}
+
+#[test]
+fn a_file_that_lacks_bytes_is_kept_apart_with_the_list_of_its_holes() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    // The image ends in the middle of a file.
+    let at = content_of(volume.image.path(), b"/home/two");
+    let end = (at + MIB) / 4096 * 4096;
+    let ours = fs::read(volume.image.path()).unwrap();
+    fs::File::options().write(true).open(volume.image.path()).unwrap().set_len(end).unwrap();
+    let run = world.run(&["salvage", volume.text(), "--to", "out"]).exits(3);
+    assert!(run.err.contains("home/two") || run.err.contains("home/again"), "{run:#?}");
+    let out = world.path("out");
+    assert!(!out.join("home/two").exists() && !out.join("home/again").exists());
+    let kept: Vec<String> = paths(&out).into_iter().filter(|path| path.starts_with("lost+found/partial/")).collect();
+    let list = kept.iter().find(|path| path.ends_with(".json") && path.contains("-two") || path.contains("-again.json")).unwrap();
+    let holes: Value = serde_json::from_slice(&fs::read(out.join(list)).unwrap()).unwrap();
+    assert_eq!(holes["size_bytes"], 2 << 20);
+    assert_eq!(holes["missing"][0]["offset_bytes"], end - at);
+    assert_eq!(holes["missing"][0]["length_bytes"], (2 << 20) - (end - at));
+    let content = fs::read(out.join(list.strip_suffix(".json").unwrap())).unwrap();
+    assert_eq!(content.len(), 2 << 20);
+    assert_eq!(content[..(end - at) as usize], ours[at as usize..end as usize]);
+}
+
+#[test]
+fn a_single_flipped_bit_of_metadata_is_put_right_and_said() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    let at = volume.place(b"/plain").offset + 5;
+    let byte = fs::read(volume.image.path()).unwrap()[at as usize];
+    change(volume.image.path(), at, &[byte ^ 1]);
+    let checked = world.run(&["check-volume", volume.text()]).exits(3).says("a flipped bit was put right: inode");
+    assert!(checked.out.contains("DAMAGED"), "{checked:#?}");
+    world.run(&["salvage", volume.text(), "--to", "out"]).exits(3);
+    assert_eq!(fs::read(world.path("out/plain")).unwrap(), b"plain words\n");
+}
+
+#[test]
+fn what_is_damaged_is_named_with_the_files_that_it_hits() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    volume.wipe(Extent::new(volume.place(b"/plain").offset, 64));
+    let report = world.run(&["check-volume", volume.text(), "--json"]).exits(3).json();
+    assert_eq!(report["sound"], false);
+    // The journal still has an older copy of the inode, and nobody knows whether it was the last.
+    assert_eq!(hits(&report), BTreeMap::from([("plain".to_owned(), "doubtful".to_owned())]));
+}
+
+#[test]
+fn an_earlier_point_gives_back_what_is_lost_and_says_so() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    world.backup(volume.text(), &["--volume", "disk"]).exits(0);
+    let theirs = facts(volume.image.mount("ro").unwrap().point(), EXACT);
+    // Superblock, descriptors, bitmaps and the inodes of the first groups.
+    volume.wipe(Extent::new(0, MIB));
+    let repository = world.text("repository");
+    let target = ext4(96 * MIB, |_| {}).unwrap();
+    let mounted = target.mount("").unwrap();
+    let to = mounted.point().join("out");
+    let arguments = ["salvage", volume.text(), "--history", &repository, "--to", to.to_str().unwrap(), "--report", "report"];
+    world.run(&arguments).exits(3);
+    same_but_root(theirs, facts(&to, EXACT));
+    let report = fs::read_to_string(world.path("report")).unwrap();
+    let line: Value =
+        report.lines().map(|line| serde_json::from_str(line).unwrap()).find(|line: &Value| line["path"] == "plain").unwrap();
+    assert_eq!(line["from_point"], world.ids()[0].as_str());
+}
+
+#[test]
+fn a_point_of_a_damaged_volume_is_salvaged_like_the_volume() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    world.backup(volume.text(), &["--volume", "disk"]).exits(0);
+    volume.wipe_superblock();
+    volume.wipe(volume.place(b"/home"));
+    world.backup(volume.text(), &["--volume", "disk"]).exits(0);
+    let repository = world.text("repository");
+    world.run(&["salvage", "disk@latest", "--to", "out", "--history", &repository]).exits(3);
+    assert_eq!(fs::read(world.path("out/home/two")).unwrap(), noise(2 << 20, 2));
+    assert_eq!(fs::read(world.path("out/home/deep/down/one")).unwrap(), noise(70_000, 1));
+}
+
+#[test]
+fn a_list_goes_on_where_it_was_left() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    volume.wipe_superblock();
+    let whole = world.run(&["salvage", volume.text(), "--list"]).exits(3).out;
+    let lines: Vec<&str> = whole.lines().collect();
+    assert_eq!(lines.len(), 310, "{whole}");
+    let path = lines[100].split_whitespace().nth(2).unwrap();
+    let rest = world.run(&["salvage", volume.text(), "--list", "--after", path]).exits(3).out;
+    assert_eq!(rest.lines().collect::<Vec<_>>(), lines[101..]);
+}
+
+#[test]
+fn only_what_matches_is_taken_out() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    volume.wipe_superblock();
+    world.run(&["salvage", volume.text(), "--to", "out", "--path", "file-00[01]?"]).exits(3);
+    let expected: Vec<String> = (0..20).map(|index| format!("many/file-{index:04}")).collect();
+    assert_eq!(paths(&world.path("out")), expected);
+    world.run(&["salvage", volume.text(), "--to", "other", "--path", "no-such-*"]).exits(2).says("nothing that was found matches");
+}
+
+#[test]
+fn a_volume_without_any_file_system_is_refused_with_its_reason() {
+    let world = World::new();
+    fs::write(world.path("noise"), noise(4 << 20, 3)).unwrap();
+    world.run(&["salvage", "noise", "--list"]).exits(1).says("without a known signature");
+    fs::write(world.path("zeros"), vec![0; 4 << 20]).unwrap();
+    world.run(&["check-volume", "zeros"]).exits(1).says("nothing but zeros");
+    world.run(&["salvage", "zeros:/etc", "--list"]).exits(2).says("--path");
+}
