@@ -22,6 +22,7 @@ mod probe;
 mod scan;
 mod stray;
 mod superblocks;
+mod testimony;
 mod witnesses;
 
 use std::ops::ControlFlow;
