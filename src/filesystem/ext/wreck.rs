@@ -23,6 +23,7 @@ mod probe;
 mod scan;
 mod stray;
 mod superblocks;
+mod testimony;
 mod witnesses;
 
 use std::ops::ControlFlow;
