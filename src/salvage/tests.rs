@@ -106,6 +106,20 @@ fn a_lost_inode_leaves_its_name_and_nothing_else() {
 }
 
 #[test]
+fn a_lost_inode_is_replaced_by_its_older_copy_and_doubtful() {
+    let mut wreck = ModelWreck::new();
+    let home = wreck.model.directory(wreck.root, b"home");
+    let file = wreck.model.file(home, b"letter", b"dear");
+    for number in [wreck.root, home, file] {
+        wreck.lose(number);
+        wreck.logged.insert(number);
+    }
+    let tree = pieced(wreck);
+    check(&tree, &[("home", "/"), ("home/letter", "dear")]);
+    assert_eq!(confidence(&tree, file), Confidence::Doubtful);
+}
+
+#[test]
 fn a_directory_comes_back_from_its_blocks() {
     let mut wreck = ModelWreck::new();
     let home = wreck.model.directory(wreck.root, b"home");

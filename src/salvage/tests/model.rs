@@ -20,6 +20,8 @@ pub(super) struct ModelWreck {
     pub(super) unused: BTreeSet<InodeNumber>,
     /// Inodes that say themselves that they were freed.
     pub(super) freed: BTreeSet<InodeNumber>,
+    /// Inodes of which the journal has a copy.
+    pub(super) logged: BTreeSet<InodeNumber>,
     lost: BTreeSet<InodeNumber>,
     broken: BTreeSet<InodeNumber>,
     strays: Vec<StrayBlock>,
@@ -32,8 +34,8 @@ impl ModelWreck {
     pub(super) fn new() -> Self {
         let model = ModelFilesystem::new();
         let root = model.root_number();
-        let (unused, freed, lost, broken) = Default::default();
-        Self { model, root, unused, freed, lost, broken, strays: Vec::new() }
+        let (unused, freed, logged, lost, broken) = Default::default();
+        Self { model, root, unused, freed, logged, lost, broken, strays: Vec::new() }
     }
 
     /// Wipes an inode.
@@ -144,8 +146,8 @@ impl Wreck for ModelWreck {
         Ok(())
     }
 
-    fn older(&self, _number: InodeNumber) -> Option<Inode> {
-        None
+    fn older(&self, number: InodeNumber) -> Option<Inode> {
+        self.logged.contains(&number).then(|| self.model.inode(number).ok()).flatten()
     }
 
     fn was_freed(&self, number: InodeNumber) -> bool {
