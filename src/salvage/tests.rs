@@ -169,6 +169,19 @@ fn a_block_that_nobody_knows_keeps_its_names_in_a_directory_of_its_own() {
 }
 
 #[test]
+fn copies_of_a_broken_block_name_only_what_has_no_name() {
+    let mut wreck = ModelWreck::new();
+    let home = wreck.model.directory(wreck.root, b"home");
+    let letter = wreck.model.file(home, b"letter", b"dear");
+    let moved = wreck.model.file(wreck.root, b"moved", b"away");
+    wreck.break_directory(home);
+    wreck.copy(home, &[(b"letter", letter, false), (b"before", moved, false)]);
+    let tree = pieced(wreck);
+    check(&tree, &[("home", "/"), ("home/letter", "dear"), ("moved", "away")]);
+    assert_eq!(tree.evidence(letter).unwrap().name, NameProof::Older);
+}
+
+#[test]
 fn blocks_that_a_whole_directory_left_behind_say_nothing() {
     let mut wreck = ModelWreck::new();
     let home = wreck.model.directory(wreck.root, b"home");
