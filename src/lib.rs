@@ -14,3 +14,4 @@ pub mod repository;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod tracking;
