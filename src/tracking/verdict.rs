@@ -70,7 +70,7 @@ impl fmt::Display for Doubt {
             Self::Skipped { times } => write!(f, "the kernel skipped a program of the tracker {times} times"),
             Self::Flagged(flags) => flags.fmt(f),
             Self::NotCarried => f.write_str("there were too many writes on their way to carry them all into the epoch"),
-            Self::Miscounted { sectors } => write!(f, "the kernel counted {} sectors more or less than the tracker", sectors.unsigned_abs()),
+            Self::Miscounted { sectors } => write!(f, "the tracker's count moved by {sectors:+} sectors against the kernel's"),
             Self::Uncounted { why } => write!(f, "the tracker's count could not be held against the kernel's: {why}"),
         }
     }
@@ -249,7 +249,7 @@ mod tests {
             (Seen { flags: Flags::HEALED, ..seen() }, "when it was over"),
             (Seen { flags: Flags(1 << 40), ..seen() }, "does not know"),
             (Seen { is_carried: false, ..seen() }, "on their way"),
-            (Seen { witness: Witness::Ahead(8), ..seen() }, "1 sectors"),
+            (Seen { witness: Witness::Ahead(8), ..seen() }, "-1 sectors"),
             (Seen { witness: Witness::Busy, ..seen() }, "never quiet"),
             (Seen { witness: Witness::Silent, ..seen() }, "does not count"),
         ] {

@@ -10,4 +10,7 @@
 )]
 
 mod basics;
+mod mutations;
+mod proof;
 mod rig;
+mod writers;

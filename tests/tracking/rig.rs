@@ -37,6 +37,7 @@ pub fn text(path: &Path) -> &str {
 pub struct Rig {
     folder: TempDir,
     pub settings: Settings,
+    _turn: File,
 }
 
 impl Rig {
@@ -53,7 +54,7 @@ impl Rig {
             testkit::skip(&obstacles.join("; "));
             return None;
         }
-        Some(Self { folder, settings })
+        Some(Self { folder, settings, _turn: turn() })
     }
 
     pub fn tracker(&self) -> Tracker {
@@ -96,6 +97,13 @@ impl Drop for Rig {
     }
 }
 
+/// One tracker at a time, over all processes: programs that come and go beside it cost the others events, which their witness notices.
+fn turn() -> File {
+    let file = File::create("/var/tmp/icecore-tracking-tests.lock").unwrap();
+    file.lock().unwrap();
+    file
+}
+
 /// A file system that can share blocks between files, mounted; image files in it are cut by cloning them.
 #[derive(Debug)]
 pub struct Studio {
@@ -105,8 +113,9 @@ pub struct Studio {
 }
 
 impl Studio {
+    /// In memory, as far as it is written.
     pub fn new(size_bytes: u64) -> Self {
-        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
         let (image, mount) = (folder.path().join("studio"), folder.path().join("mount"));
         File::create(&image).unwrap().set_len(size_bytes).unwrap();
         fs::create_dir(&mount).unwrap();
@@ -114,6 +123,10 @@ impl Studio {
         let device = LoopDevice::attach(&image).unwrap();
         run("mount", &["-t", "xfs", "-o", "nouuid", text(device.path()), text(&mount)]);
         Self { mount, _device: device, _folder: folder }
+    }
+
+    pub fn mount(&self) -> &Path {
+        &self.mount
     }
 
     /// An empty image.
