@@ -25,6 +25,7 @@ pub(super) mod points;
 pub(super) mod prune;
 pub(super) mod restore;
 pub(super) mod stat;
+pub(super) mod track;
 mod values;
 
 /// Said below the help of every command.
@@ -71,6 +72,7 @@ pub(super) enum Command {
     Forget(forget::ForgetArgs),
     Prune(prune::PruneArgs),
     Key(key::KeyArgs),
+    Track(track::TrackArgs),
     Doctor(doctor::DoctorArgs),
     Demo(manual::DemoArgs),
     Completions(manual::CompletionsArgs),

@@ -18,6 +18,7 @@ pub(super) mod points;
 pub(super) mod prune;
 pub(super) mod restore;
 pub(super) mod stat;
+pub(super) mod track;
 
 use std::fs;
 use std::num::NonZero;

@@ -24,6 +24,7 @@ mod refusals;
 mod round_trip;
 mod stopping;
 mod terminal;
+mod track;
 mod tree_changes;
 mod tree_facts;
 mod upkeep;

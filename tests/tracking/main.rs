@@ -10,6 +10,7 @@
 )]
 
 mod basics;
+mod life;
 mod mutations;
 mod proof;
 mod rig;

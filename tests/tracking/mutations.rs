@@ -5,11 +5,13 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use icecore::base::extent::ExtentSet;
 use icecore::testkit::loop_device::LoopDevice;
 use icecore::tracking::fault::{FORGET_FLIGHTS, Faults, TRUST_SHORT_WALK, WALK_EVERY_DISCARD};
+use icecore::tracking::{ChangeAnswer, Cut};
 use nix::libc;
 
-use crate::rig::{CHUNK_BYTES, Rig, Studio, differences, exact, missed, run, text, try_run};
+use crate::rig::{CHUNK_BYTES, Rig, Studio, differences, exact, missed, run, text, try_run, unknown};
 
 const SIZE: u64 = 64 << 20;
 const NOTHING: Faults = Faults { in_kernel: 0, no_overlap: false, no_carry: false };
@@ -49,7 +51,7 @@ fn missed_by_overlap(faults: Faults) -> Option<u64> {
         studio.cut(&image, "after");
     });
     let changed = differences(&before, &studio.path("after"), CHUNK_BYTES);
-    assert_eq!(changed.bytes(), CHUNK_BYTES.into());
+    assert_eq!(changed.bytes(), u64::from(CHUNK_BYTES));
     Some(missed(&changed, exact(&cut)).bytes())
 }
 
@@ -82,8 +84,9 @@ fn wait_until_stuck(device: &Path) {
     }
 }
 
-/// Writes that begin before the exchange and land after the cut: the file system that holds the image is frozen all the while.
-fn missed_by_carry(faults: Faults) -> Option<u64> {
+/// The epoch after one in which writes began before the exchange and landed after the cut, and what changed in it. The file system that
+/// holds the image is frozen all the while.
+fn after_stuck_writes(faults: Faults) -> Option<(Cut, ExtentSet)> {
     let rig = Rig::with(faults)?;
     let studio = Studio::new(512 << 20);
     let image = studio.image("disk", SIZE);
@@ -92,8 +95,8 @@ fn missed_by_carry(faults: Faults) -> Option<u64> {
     // Nothing that has ended is held back here, and a flush would wait for the frozen file system.
     fs::write(format!("/sys/block/{name}/queue/write_cache"), "write through").unwrap();
     let token = rig.begin(device.path());
-    let frozen = Frozen::new(studio.mount());
     let (between, after) = (rig.path("between"), rig.path("after"));
+    let frozen = Frozen::new(studio.mount());
     let next = thread::scope(|scope| {
         for number in 0..STUCK {
             let path = device.path();
@@ -107,49 +110,23 @@ fn missed_by_carry(faults: Faults) -> Option<u64> {
     let cut = rig.epoch(device.path(), next, || drop(fs::copy(&image, &after).unwrap()));
     let changed = differences(&between, &after, CHUNK_BYTES);
     assert_eq!(changed.bytes(), STUCK * u64::from(CHUNK_BYTES), "the writes were to land between the cuts");
-    Some(missed(&changed, exact(&cut)).bytes())
+    Some((cut, changed))
 }
 
 #[test]
 fn without_carrying_writes_on_their_way_are_missed() {
-    let Some(missed) = missed_by_carry(NOTHING) else { return };
-    assert_eq!(missed, 0);
-    let all = STUCK * u64::from(CHUNK_BYTES);
-    assert_eq!(missed_by_carry(Faults { no_carry: true, ..NOTHING }), Some(all));
+    let Some((cut, changed)) = after_stuck_writes(NOTHING) else { return };
+    assert!(missed(&changed, exact(&cut)).is_empty());
+    let (cut, changed) = after_stuck_writes(Faults { no_carry: true, ..NOTHING }).unwrap();
+    assert_eq!(missed(&changed, exact(&cut)), changed);
 }
 
 #[test]
-fn what_the_program_does_not_remember_cannot_be_carried() {
-    let all = STUCK * u64::from(CHUNK_BYTES);
-    if let Some(missed) = missed_by_carry_unwitnessed(Faults { in_kernel: FORGET_FLIGHTS, ..NOTHING }) {
-        assert_eq!(missed, all);
-    }
-}
-
-/// Where flights are forgotten nothing is counted, so that only the first look at the answer's marks can tell.
-fn missed_by_carry_unwitnessed(faults: Faults) -> Option<u64> {
-    let rig = Rig::with(faults)?;
-    let studio = Studio::new(512 << 20);
-    let image = studio.image("disk", SIZE);
-    let device = LoopDevice::attach(&image).unwrap();
-    let name = device.path().file_name().unwrap().to_str().unwrap();
-    fs::write(format!("/sys/block/{name}/queue/write_cache"), "write through").unwrap();
-    let token = rig.begin(device.path());
-    let frozen = Frozen::new(studio.mount());
-    let next = thread::scope(|scope| {
-        for number in 0..STUCK {
-            let path = device.path();
-            scope.spawn(move || write_stuck(path, number));
-        }
-        wait_until_stuck(device.path());
-        let cut = rig.epoch(device.path(), token, || {});
-        drop(frozen);
-        cut.token.unwrap()
-    });
-    let cut = rig.epoch(device.path(), next, || {});
-    let icecore::tracking::ChangeAnswer::Unknown { reason, hint, .. } = cut.answer else { panic!("the witness was asleep") };
-    assert!(reason.to_string().contains("against the kernel's"), "{reason}");
-    Some(STUCK * u64::from(CHUNK_BYTES) - hint.written.bytes())
+fn what_the_program_does_not_remember_cannot_be_carried_and_the_witness_tells() {
+    let Some((cut, changed)) = after_stuck_writes(Faults { in_kernel: FORGET_FLIGHTS, ..NOTHING }) else { return };
+    assert!(unknown(&cut).contains("against the kernel's"));
+    let ChangeAnswer::Unknown { hint, .. } = &cut.answer else { return };
+    assert_eq!(missed(&changed, hint), changed);
 }
 
 /// Many small files side by side are removed: their discards are merged into requests of more bios than are looked at.
@@ -176,8 +153,8 @@ fn discards(faults: Faults) -> Option<(u64, u64)> {
     let cut = rig.epoch(device.path(), token, || drop(studio.cut(&image, "after")));
     let changed = differences(&before, &studio.path("after"), CHUNK_BYTES);
     match &cut.answer {
-        icecore::tracking::ChangeAnswer::Exact(marks) => Some((changed.bytes(), missed(&changed, marks).bytes())),
-        icecore::tracking::ChangeAnswer::Unknown { reason, .. } => {
+        ChangeAnswer::Exact(marks) => Some((changed.bytes(), missed(&changed, marks).bytes())),
+        ChangeAnswer::Unknown { reason, .. } => {
             assert!(reason.to_string().contains("more ranges than are looked at"), "{reason}");
             None
         }
