@@ -85,7 +85,7 @@ impl Disk {
             "it can be written as memory (DAX), which cannot be seen"
         } else if attribute("zoned").is_some_and(|model| model != "none") {
             "it has zones"
-        } else if !is("iostats", "1") {
+        } else if self.regime == Regime::Requests && !is("iostats", "1") {
             "its counters are off, so nothing would show that writes were missed; write 1 to its queue/iostats"
         } else {
             return None;
@@ -95,7 +95,8 @@ impl Disk {
 
     /// The kernel's own count of what is written; `None` when it does not count.
     pub(super) fn counter(&self) -> Option<Counter> {
-        let counts = read_text(&self.folder.join("queue/iostats")).as_deref() == Some("1");
+        // Bios are counted by their drivers, whatever is said there.
+        let counts = self.regime == Regime::Bios || read_text(&self.folder.join("queue/iostats")).as_deref() == Some("1");
         let stat = File::open(self.folder.join("stat")).ok().filter(|_| counts)?;
         Some(Counter { stat, regime: self.regime })
     }

@@ -10,7 +10,9 @@
 )]
 
 mod basics;
+mod kill;
 mod life;
+mod matrix;
 mod mutations;
 mod proof;
 mod rig;
