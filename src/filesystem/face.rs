@@ -174,7 +174,9 @@ pub trait Filesystem: Send + Sync + fmt::Debug {
                 out[..have].copy_from_slice(&bytes[..have]);
                 out[have..].fill(0);
             }
-            Source::Lost(reason) => return Err(FilesystemError::Lost { object: Object::Map(file.number.0), reason: reason.clone() }),
+            Source::Lost(reason) => {
+                return Err(FilesystemError::Lost { object: Object::Map(file.number.0), reason: reason.clone() });
+            }
             Source::Disk(at) => self
                 .volume()
                 .read_at(*at, out)

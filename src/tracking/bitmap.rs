@@ -1,5 +1,6 @@
 //! The marks of one generation: two bitmaps in memory shared with the kernel, of what was written and what was discarded.
 
+use std::iter;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -157,7 +158,8 @@ impl Bitmap {
 /// The runs of set bits as ranges.
 fn extents(words: &[AtomicU64], chunk_bytes: u64, size_bytes: u64) -> ExtentSet {
     let limit = Extent::new(0, size_bytes);
-    let runs = (0u64..).zip(words).flat_map(|(index, word)| runs_of(word.load(Ordering::Relaxed)).map(move |run| (index * 64, run)));
+    let runs =
+        (0u64..).zip(words).flat_map(|(index, word)| runs_of(word.load(Ordering::Relaxed)).map(move |run| (index * 64, run)));
     runs.map(|(base, (first, count))| Extent::new((base + first).saturating_mul(chunk_bytes), count.saturating_mul(chunk_bytes)))
         .map(|extent| extent.intersect(&limit))
         .collect()
@@ -165,7 +167,7 @@ fn extents(words: &[AtomicU64], chunk_bytes: u64, size_bytes: u64) -> ExtentSet 
 
 /// The runs of set bits of one word: first bit and count.
 fn runs_of(mut word: u64) -> impl Iterator<Item = (u64, u64)> {
-    std::iter::from_fn(move || {
+    iter::from_fn(move || {
         if word == 0 {
             return None;
         }

@@ -16,7 +16,14 @@ use super::shared::SharedWords;
 ///
 /// Writes that end meanwhile are no loss: the flush that follows makes them stable before the cut. Writes that begin meanwhile mark
 /// the new generation themselves, for the maps have been exchanged.
-pub(super) fn carry(maps: &Maps, flights_pin: &Path, index: u32, regime: Regime, upto: u64, new: &Bitmap) -> Result<bool, TrackingError> {
+pub(super) fn carry(
+    maps: &Maps,
+    flights_pin: &Path,
+    index: u32,
+    regime: Regime,
+    upto: u64,
+    new: &Bitmap,
+) -> Result<bool, TrackingError> {
     let take = |flight: Flight| {
         if flight.generation <= upto {
             new.mark(flight.first, flight.last, flight.kind);

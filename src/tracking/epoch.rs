@@ -120,7 +120,8 @@ impl Tracker {
         let path = self.places.record(diskseq);
         let not_tracked = || TrackingError::NotTracked { path: device.to_path_buf() };
         let mut record = Record::load(&path)?.ok_or_else(not_tracked)?;
-        let current = self.current(diskseq, index)?.ok_or(TrackingError::Damaged { path: path.clone(), why: "its bitmap is gone" })?;
+        let current =
+            self.current(diskseq, index)?.ok_or(TrackingError::Damaged { path: path.clone(), why: "its bitmap is gone" })?;
         let generation = current.generation();
         match record.phase {
             Phase::Open(old) | Phase::Idle(old) if old == generation => {}

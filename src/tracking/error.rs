@@ -53,7 +53,7 @@ pub enum TrackingError {
         path: PathBuf,
     },
     /// There is no free place.
-    #[error("{MAX} disks are tracked already; remove one", MAX = super::layout::MAX_DISKS)]
+    #[error("there is no free place for this disk; remove another")]
     Full,
     /// The bitmap would not fit.
     #[error("a disk of {size_bytes} bytes has too many chunks of {chunk_bytes} bytes; choose larger chunks")]
@@ -78,7 +78,9 @@ pub enum TrackingError {
         chunk_bytes: u64,
     },
     /// Programs of another version are attached.
-    #[error("the attached tracker has layout {found}, not {wanted}; detach it with 'icecore track remove --all', then add the disks anew")]
+    #[error(
+        "the attached tracker has layout {found}, not {wanted}; detach it with 'icecore track remove --all', then add the disks anew"
+    )]
     OtherLayout {
         /// What is attached.
         found: u64,

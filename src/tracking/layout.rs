@@ -4,8 +4,12 @@ use std::fmt;
 
 /// Changes whenever a map does, so that one version never reads the maps of another.
 pub(super) const LAYOUT: u64 = 1;
-/// Disks that can be tracked at once.
+/// Places for tracked disks.
 pub(super) const MAX_DISKS: u32 = 1024;
+/// Places where a disk may lie, from that of its number on.
+const MAX_PROBES: u64 = 4;
+/// Bits for disks that were written before they were adopted.
+const MAX_EARLY: u64 = 65_536;
 /// Bios on their way at once, over all disks of that regime.
 pub(super) const MAX_BIOS: usize = 16_384;
 
@@ -28,13 +32,44 @@ pub(super) mod header {
 /// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`: shared with this process, and of any length inside another map.
 pub(super) const SHARED_INNER: u32 = 1 << 10 | 1 << 12;
 
-/// Index, regime, tags, queues.
-pub(super) type DiskEntry = [u32; 4];
+/// A tracked disk in its map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DiskEntry {
+    /// None where it is 0.
+    pub(super) diskseq: u64,
+    pub(super) regime: u32,
+    pub(super) tags: u32,
+    pub(super) queues: u32,
+}
+
+impl DiskEntry {
+    pub(super) fn words(self) -> [u64; 3] {
+        [self.diskseq, u64::from(self.tags) << 32 | u64::from(self.regime), self.queues.into()]
+    }
+
+    pub(super) fn parse([diskseq, halves, queues]: [u64; 3]) -> Self {
+        // The halves of a word, as a little-endian machine lays them out.
+        let low = |word: u64| (word & u64::from(u32::MAX)) as u32;
+        Self { diskseq, regime: low(halves), tags: low(halves >> 32), queues: low(queues) }
+    }
+}
+
+/// Where a disk may lie in the maps; one of these places is its index.
+pub(super) fn places_of(diskseq: u64) -> impl Iterator<Item = u32> {
+    // Below MAX_DISKS, so each fits.
+    (0..MAX_PROBES).map(move |probe| (diskseq.wrapping_add(probe) % u64::from(MAX_DISKS)) as u32)
+}
+
+/// The word and the bit that notes early writes of a disk.
+pub(super) fn early_place(diskseq: u64) -> (u32, u64) {
+    // Below MAX_EARLY / 64, so it fits.
+    ((diskseq % MAX_EARLY / 64) as u32, 1 << (diskseq % 64))
+}
 /// A bio on its way: index, then a flight.
 pub(super) type BioEntry = [u64; 5];
 /// Sectors counted on one processor, and a reserve.
 pub(super) type Tally = [u64; 2];
-/// Layout, whether early writes were lost, identity, and the newest disk when each regime was attached.
+/// Layout, a reserve, identity, and the newest disk when each regime was attached.
 pub(super) type Instance = [u64; 6];
 
 /// How a disk is tracked.
@@ -156,6 +191,14 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_comes_back_from_its_words() {
+        let entry = DiskEntry { diskseq: 1 << 40, regime: 2, tags: 128, queues: 7 };
+        assert_eq!(DiskEntry::parse(entry.words()), entry);
+        assert_eq!(places_of(1023).collect::<Vec<_>>(), [1023, 0, 1, 2]);
+        assert_eq!(early_place(65_536 + 65), (1, 2));
+    }
+
+    #[test]
     fn every_flag_says_something_and_a_strange_one_is_named() {
         let words: Vec<String> = (0..8).map(|bit| Flags(1 << bit).to_string()).collect();
         assert!(words.iter().all(|words| words.len() > 20 && !words.contains("0x")), "{words:?}");
@@ -169,8 +212,7 @@ mod tests {
         for line in [
             "FLAG_HEALED = 32,",
             "FLAG_FAILED = 64,",
-            "MAX_DISKS = 1024,",
-            "MAX_BIOS = 16384,",
+            "MAX_DISKS = 1024, MAX_PROBES = 4, MAX_EARLY = 65536, MAX_BIOS = 16384,",
             "LINE_BITS = 512, LINE_WORDS = 8,",
             "BY_REQUEST = 1, BY_BIO = 2 ",
             "WRITTEN = 0, DISCARDED = 1 ",

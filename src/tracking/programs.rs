@@ -4,8 +4,8 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
-use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::BtfTracePoint;
+use aya::programs::links::{FdLink, PinnedLink};
 
 use super::error::TrackingError;
 use super::layout::Regime;

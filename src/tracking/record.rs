@@ -51,11 +51,13 @@ impl Record {
     /// Reads the record of a disk; `None` when there is none.
     pub(super) fn load(path: &Path) -> Result<Option<Self>, TrackingError> {
         let damaged = |why| TrackingError::Damaged { path: path.to_path_buf(), why };
-        let bytes = match fs::metadata(path).and_then(|meta| if meta.len() > LONGEST_BYTES { Ok(Vec::new()) } else { fs::read(path) }) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|error| TrackingError::os("read", path, error))?,
-        };
-        let (body, sum) = bytes.len().checked_sub(SUM_BYTES).and_then(|at| bytes.split_at_checked(at)).ok_or(damaged("its length"))?;
+        let bytes =
+            match fs::metadata(path).and_then(|meta| if meta.len() > LONGEST_BYTES { Ok(Vec::new()) } else { fs::read(path) }) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                other => other.map_err(|error| TrackingError::os("read", path, error))?,
+            };
+        let (body, sum) =
+            bytes.len().checked_sub(SUM_BYTES).and_then(|at| bytes.split_at_checked(at)).ok_or(damaged("its length"))?;
         if blake3::hash(body).as_bytes() != sum {
             return Err(damaged("its checksum"));
         }

@@ -1,5 +1,8 @@
 //! Memory shared with the kernel: the words of a map, which programs set while we read.
-#![expect(unsafe_code, reason = "the words of a map are reached by mapping it; copying a bitmap out by calls takes one call a line")]
+#![expect(
+    unsafe_code,
+    reason = "the words of a map are reached by mapping it; copying a bitmap out by calls takes one call a line"
+)]
 
 use std::io;
 use std::num::NonZeroUsize;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, MapData};
@@ -12,7 +13,7 @@ use super::disk::{self, Disk};
 use super::error::TrackingError;
 #[cfg(any(test, feature = "testkit"))]
 use super::fault::Faults;
-use super::layout::{Flags, Flight, MAX_DISKS, Regime, SHARED_INNER};
+use super::layout::{DiskEntry, Flags, Flight, MAX_BIOS, Regime, SHARED_INNER};
 use super::maps::Maps;
 use super::places::{Places, make_folder, remove_pins};
 use super::record::{Phase, Record};
@@ -42,7 +43,7 @@ impl Default for Settings {
 }
 
 /// Chunk sizes that the programs can mark: the longest request has no more of the smallest than they look at.
-const CHUNK_BYTES: std::ops::RangeInclusive<u32> = 16 << 10..=16 << 20;
+const CHUNK_BYTES: RangeInclusive<u32> = 16 << 10..=16 << 20;
 
 /// An attached tracker.
 #[derive(Debug)]
@@ -147,7 +148,7 @@ impl Tracker {
         attach_regime(&self.places.pins(), &mut self.maps, disk.regime)?;
         self.forget_the_gone()?;
         let was_never_written = self.maps.was_never_written(disk.diskseq, disk.regime)?;
-        let is_new = self.maps.place(disk.diskseq)?.is_none();
+        let is_new = self.maps.index(disk.diskseq)?.is_none();
         if is_new {
             self.adopt(&disk, chunk_bytes)?;
         } else {
@@ -165,7 +166,7 @@ impl Tracker {
     /// The programs find the disk last, when everything that they need is there.
     fn adopt(&mut self, disk: &Disk, chunk_bytes: u32) -> Result<(), TrackingError> {
         let _epoch = self.places.lock_disk(disk.diskseq)?;
-        let index = self.free_index()?;
+        let index = self.maps.free_index(disk.diskseq)?.ok_or(TrackingError::Full)?;
         self.places.forget_disk(disk.diskseq)?;
         make_folder(&self.places.disk_pins(disk.diskseq))?;
         let grid = Grid { size_bytes: disk.size_bytes, chunk_bytes };
@@ -176,19 +177,14 @@ impl Tracker {
         self.maps.flights.set(index, &flights, 0).map_err(failed)?;
         let record = Record { index, regime: disk.regime, chunk_bytes, phase: Phase::Idle(1), base: None };
         record.save(&self.places.record(disk.diskseq))?;
-        let entry = [index, disk.regime.number(), disk.tags, disk.queues];
-        self.maps.disks.insert(disk.diskseq, entry, 0).map_err(failed)
-    }
-
-    fn free_index(&self) -> Result<u32, TrackingError> {
-        let taken: BTreeSet<u32> = self.maps.tracked()?.into_iter().map(|(_, [index, ..])| index).collect();
-        (0..MAX_DISKS).find(|index| !taken.contains(index)).ok_or(TrackingError::Full)
+        let (regime, tags, queues) = (disk.regime.number(), disk.tags, disk.queues);
+        self.maps.enter(index, DiskEntry { diskseq: disk.diskseq, regime, tags, queues })
     }
 
     /// Disks that were detached from the machine never come back under their number. Pins without an entry are left from a crash.
     fn forget_the_gone(&mut self) -> Result<(), TrackingError> {
         let present: BTreeSet<u64> = disk::present()?.into_iter().map(|(_, diskseq)| diskseq).collect();
-        let tracked: BTreeSet<u64> = self.maps.tracked()?.into_iter().map(|(diskseq, _)| diskseq).collect();
+        let tracked: BTreeSet<u64> = self.maps.tracked()?.into_iter().map(|(entry, _)| entry.diskseq).collect();
         for diskseq in tracked.difference(&present) {
             self.forget(*diskseq)?;
             self.places.forget_gone_disk(*diskseq)?;
@@ -207,10 +203,8 @@ impl Tracker {
     }
 
     fn forget(&mut self, diskseq: u64) -> Result<(), TrackingError> {
-        let failed = |error| TrackingError::bpf("remove the disk from", &self.places.disk_pins(diskseq), error);
-        let place = self.maps.place(diskseq)?;
-        self.maps.disks.remove(&diskseq).map_err(failed)?;
-        if let Some([index, ..]) = place {
+        if let Some(index) = self.maps.index(diskseq)? {
+            self.maps.leave(index)?;
             self.forget_bios(index);
         }
         self.places.forget_disk(diskseq)
@@ -218,7 +212,7 @@ impl Tracker {
 
     /// The place may be another disk's soon, and should not inherit bios. If one stays, the heir carries too much, never too little.
     fn forget_bios(&mut self, index: u32) {
-        let entries = self.maps.bios.iter().take(super::layout::MAX_BIOS).filter_map(Result::ok);
+        let entries = self.maps.bios.iter().take(MAX_BIOS).filter_map(Result::ok);
         let of_disk: Vec<u64> = entries.filter(|(_, [place, ..])| *place == u64::from(index)).map(|(bio, _)| bio).collect();
         for bio in of_disk {
             let _may_have_ended = self.maps.bios.remove(&bio);
@@ -229,8 +223,9 @@ impl Tracker {
     pub fn list(&self) -> Result<Vec<Tracked>, TrackingError> {
         let names: BTreeMap<u64, String> = disk::present()?.into_iter().map(|(name, diskseq)| (diskseq, name)).collect();
         let mut tracked = self.maps.tracked()?;
-        tracked.sort_unstable();
-        tracked.into_iter().map(|(diskseq, [index, ..])| self.describe(diskseq, index, names.get(&diskseq).cloned())).collect()
+        tracked.sort_unstable_by_key(|(entry, _)| entry.diskseq);
+        let describe = |(DiskEntry { diskseq, .. }, index)| self.describe(diskseq, index, names.get(&diskseq).cloned());
+        tracked.into_iter().map(describe).collect()
     }
 
     fn describe(&self, diskseq: u64, index: u32, name: Option<String>) -> Result<Tracked, TrackingError> {
@@ -253,9 +248,8 @@ impl Tracker {
     /// The tracked disk that `device` is, and its place.
     pub(super) fn find(&self, device: &Path) -> Result<(u64, u32), TrackingError> {
         let disk = Disk::look(device)?;
-        let place = self.maps.place(disk.diskseq)?;
-        let [index, ..] = place.ok_or_else(|| TrackingError::NotTracked { path: device.to_path_buf() })?;
-        Ok((disk.diskseq, index))
+        let index = self.maps.index(disk.diskseq)?;
+        Ok((disk.diskseq, index.ok_or_else(|| TrackingError::NotTracked { path: device.to_path_buf() })?))
     }
 
     /// The map in which the programs mark a disk now.
@@ -273,7 +267,7 @@ impl Tracker {
 
 /// Requests are always watched, bios where a disk needs it.
 fn repair(places: &Places, maps: &mut Maps) -> Result<(), TrackingError> {
-    let needs_bios = maps.tracked()?.iter().any(|(_, [_, regime, ..])| *regime == Regime::Bios.number());
+    let needs_bios = maps.tracked()?.iter().any(|(entry, _)| entry.regime == Regime::Bios.number());
     attach_regime(&places.pins(), maps, Regime::Requests)?;
     if needs_bios { attach_regime(&places.pins(), maps, Regime::Bios) } else { Ok(()) }
 }

@@ -12,7 +12,7 @@ use aya::programs::loaded_links;
 use icecore::base::extent::{Extent, ExtentSet};
 use icecore::testkit;
 use icecore::testkit::loop_device::LoopDevice;
-use icecore::tracking::{ChangeAnswer, ChainToken, Tracker, TrackingError};
+use icecore::tracking::{ChainToken, ChangeAnswer, Tracker, TrackingError};
 
 use crate::rig::{CHUNK_BYTES, Rig, exact, run, text, try_run, unknown};
 

@@ -22,10 +22,19 @@ const BARE: &[Step] = &[
     Step("direct", "dd if=/dev/urandom of=$D bs=4k seek=3333 count=70 oflag=direct conv=notrunc status=none"),
     Step("odd discard", "blkdiscard -o 512 -l 66048 $D; blkdiscard -o $((5<<20)) -l 1536 $D"),
     Step("zeroed", "blkdiscard -z -o $((7<<20)) -l 300032 $D"),
-    Step("last sector", "dd if=/dev/urandom of=$D bs=512 seek=$(($(blockdev --getsz $D) - 1)) count=1 oflag=direct conv=notrunc status=none"),
+    Step(
+        "last sector",
+        "dd if=/dev/urandom of=$D bs=512 seek=$(($(blockdev --getsz $D) - 1)) count=1 oflag=direct conv=notrunc status=none",
+    ),
     Step("mapped", "fio --name=m --filename=$D --ioengine=mmap --rw=randwrite --bs=4k --size=8m --end_fsync=1"),
-    Step("io_uring", "fio --name=u --filename=$D --ioengine=io_uring --direct=1 --rw=randwrite --bsrange=512-64k --size=16m --iodepth=8"),
-    Step("fixed buffers", "fio --name=f --filename=$D --ioengine=io_uring --fixedbufs --registerfiles --direct=1 --rw=write --bs=64k --size=8m"),
+    Step(
+        "io_uring",
+        "fio --name=u --filename=$D --ioengine=io_uring --direct=1 --rw=randwrite --bsrange=512-64k --size=16m --iodepth=8",
+    ),
+    Step(
+        "fixed buffers",
+        "fio --name=f --filename=$D --ioengine=io_uring --fixedbufs --registerfiles --direct=1 --rw=write --bs=64k --size=8m",
+    ),
 ];
 
 /// Runs on a mounted file system.
@@ -41,7 +50,10 @@ const MOUNTED: &[Step] = &[
     Step("truncate", "truncate -s 12345 $M/d; truncate -s 300000 $M/a; sync $M/a"),
     Step("many files", "mkdir $M/many; for i in $(seq 300); do echo $i > $M/many/$i; done; sync -f $M; rm -r $M/many"),
     Step("trim", "fstrim $M"),
-    Step("copy", "cp $M/a $M/b; cp --reflink=auto $M/u.0.0 $M/c; dd if=/dev/urandom of=$M/c bs=4k count=3 conv=notrunc,fsync status=none"),
+    Step(
+        "copy",
+        "cp $M/a $M/b; cp --reflink=auto $M/u.0.0 $M/c; dd if=/dev/urandom of=$M/c bs=4k count=3 conv=notrunc,fsync status=none",
+    ),
     Step("freeze and thaw", "echo x >> $M/log; fsfreeze -f $M && fsfreeze -u $M"),
     Step("sync", "sync -f $M"),
 ];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use icecore::base::extent::ExtentSet;
 use icecore::testkit::loop_device::LoopDevice;
-use icecore::tracking::{ChangeAnswer, ChainToken};
+use icecore::tracking::{ChainToken, ChangeAnswer};
 
 use crate::rig::{CHUNK_BYTES, Rig, Studio, differences, missed, run, text, try_run};
 use crate::writers::{Writer, on_device, on_mount};
@@ -103,7 +103,9 @@ fn prove(kind: &str, rounds: u32) {
     let mut proof = Proof { rig: &rig, studio: &studio, image, device: device.path(), tally: Tally::default() };
     proof.rounds(rounds, &mut writers);
     let Tally { exact, unknown, changed_chunks, reported_chunks } = &proof.tally;
-    println!("{kind}: {exact} of {rounds} rounds exact, {changed_chunks} chunks changed, {reported_chunks} reported, 0 missed; {unknown:?}");
+    println!(
+        "{kind}: {exact} of {rounds} rounds exact, {changed_chunks} chunks changed, {reported_chunks} reported, 0 missed; {unknown:?}"
+    );
     assert!(*exact >= rounds * 9 / 10 && *changed_chunks > u64::from(rounds), "too little was proven: {:?}", proof.tally);
 }
 

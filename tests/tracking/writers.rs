@@ -41,11 +41,7 @@ pub fn on_device(device: &Path) -> Vec<Writer> {
     let buffered = ["--ioengine=psync", "--rw=randwrite", "--bs=4k", "--rate_iops=1000", "--fsync=64"];
     let trim = ["--ioengine=psync", "--direct=1", "--rw=randtrim", "--bsrange=4k-128k", "--rate_iops=60"];
     let with = |arguments: &[&'static str]| [&[file.as_str()], arguments].concat();
-    vec![
-        Writer::fio("direct", &with(&direct)),
-        Writer::fio("buffered", &with(&buffered)),
-        Writer::fio("trim", &with(&trim)),
-    ]
+    vec![Writer::fio("direct", &with(&direct)), Writer::fio("buffered", &with(&buffered)), Writer::fio("trim", &with(&trim))]
 }
 
 /// Files overwritten, mapped, made and removed on a mounted file system, and space given back.
@@ -55,7 +51,8 @@ pub fn on_mount(mount: &Path) -> Vec<Writer> {
     let buffered = ["--ioengine=psync", "--rw=randwrite", "--bsrange=1k-32k", "--size=24m", "--rate_iops=800", "--fsync=32"];
     let mapped = ["--ioengine=mmap", "--rw=randwrite", "--bs=4k", "--size=16m", "--rate_iops=500"];
     let with = |arguments: &[&'static str]| [&[folder.as_str()], arguments].concat();
-    let churn = "cd \"$0\" && mkdir -p churn && i=0 && while :; do i=$((i+1)); head -c $((i % 90 * 1000)) /dev/urandom > churn/$((i % 40));
+    let churn =
+        "cd \"$0\" && mkdir -p churn && i=0 && while :; do i=$((i+1)); head -c $((i % 90 * 1000)) /dev/urandom > churn/$((i % 40));
         case $((i % 16)) in 3) rm -f churn/$((i * 7 % 40));; 5) truncate -s 5000 churn/$((i % 40));; 9) sync churn/$((i % 40));;
         12) fallocate -p -o 4096 -l 8192 churn/$((i % 40)) || :;; 15) fstrim . || :;; esac; done";
     vec![

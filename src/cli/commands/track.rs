@@ -279,6 +279,7 @@ fn remove(context: &Context, place: &tracking::Settings, device: &Path) -> anyho
 
 fn detach(context: &Context, place: &tracking::Settings) -> anyhow::Result<Outcome> {
     Tracker::detach(place)?;
-    context.report(&RemoveView { schema: "icecore.track.remove.v1", device: None }, || "no disk is tracked any more\n".to_owned())?;
+    context
+        .report(&RemoveView { schema: "icecore.track.remove.v1", device: None }, || "no disk is tracked any more\n".to_owned())?;
     Ok(Outcome::Clean)
 }

@@ -99,7 +99,7 @@ enum {
 	FLAG_HEALED = 32,         // a write was seen only when it was over
 	FLAG_FAILED = 64,         // a write failed, and may have changed anything in its range, even later
 };
-enum { MAX_DISKS = 1024, MAX_EARLY = 8192, MAX_BIOS = 16384, MAX_RANGES = 256 };
+enum { MAX_DISKS = 1024, MAX_PROBES = 4, MAX_EARLY = 65536, MAX_BIOS = 16384, MAX_RANGES = 256 };
 // A line is a cache line of bits. No request is longer than 4 GiB, which is this many lines of the smallest chunks (16 KiB).
 enum { LINE_SHIFT = 9, LINE_BITS = 512, LINE_WORDS = 8, MAX_LINES = 514 };
 
@@ -115,11 +115,13 @@ struct header {
 	u64 flags;
 	u64 reserved[3];
 };
+// A tracked disk lies at the place of its number modulo MAX_DISKS, or shortly after; that place is its index everywhere.
 struct disk {
-	u32 index;
+	u64 diskseq; // a name or device number may be used again, this never; 0 where there is none
 	u32 regime;
 	u32 tags;
 	u32 queues;
+	u32 reserved;
 };
 // A write that the driver has. The owner is the address of the request or bio; none is 0.
 struct flight {
@@ -138,7 +140,7 @@ struct tally {
 };
 struct instance {
 	u64 layout;
-	u64 early_lost;
+	u64 reserved;
 	u64 identity[2];
 	u64 newest_disk[2]; // the highest diskseq when the request programs were attached, and the bio programs
 };
@@ -159,9 +161,9 @@ struct flight_map {
 };
 
 struct {
-	MAP_TYPE(HASH);
+	MAP_TYPE(ARRAY);
 	MAP_ENTRIES(MAX_DISKS);
-	MAP_KEY(u64); // diskseq: a name or number of a device may be used again, this never
+	MAP_KEY(u32);
 	MAP_VALUE(struct disk);
 } disks SEC(".maps");
 struct {
@@ -188,10 +190,11 @@ struct {
 	MAP_KEY(u32);
 	MAP_VALUE(struct tally);
 } tallies SEC(".maps");
+// A bit for each disk that was written before it was adopted, at its number modulo MAX_EARLY.
 struct {
-	MAP_TYPE(HASH);
-	MAP_ENTRIES(MAX_EARLY);
-	MAP_KEY(u64);
+	MAP_TYPE(ARRAY);
+	MAP_ENTRIES(MAX_EARLY / 64);
+	MAP_KEY(u32);
 	MAP_VALUE(u64);
 } early SEC(".maps");
 struct {
@@ -341,29 +344,36 @@ INLINE struct range range_of_flight(struct flight *flight)
 	};
 }
 
-// Remembers that a disk was written before it was adopted.
+// A tracked disk and its index.
+struct found {
+	struct disk *disk;
+	u32 index;
+};
+
+// Remembers that a disk was written before it was adopted. Numbers that fall together are all noted, which is on the safe side.
 INLINE void note_early(u64 diskseq)
 {
-	u64 yes = 1;
-	u32 at = 0;
-	if (map_lookup(&early, &diskseq) || map_update(&early, &diskseq, &yes, 0) == 0)
-		return;
-	struct instance *here = map_lookup(&instance, &at);
-	if (here)
-		set_bits(&here->early_lost, 1);
+	u32 at = (diskseq & (MAX_EARLY - 1)) >> 6;
+	u64 *word = map_lookup(&early, &at);
+	if (word)
+		set_bits(word, 1ULL << (diskseq & 63));
 }
 
-INLINE struct disk *find_disk(u64 diskseq, u32 regime)
+INLINE struct found find_disk(u64 diskseq, u32 regime)
 {
+	struct found none = { .disk = NULL, .index = 0 };
 	// Queues without a disk, such as those for administration, read as 0.
 	if (!diskseq)
-		return NULL;
-	struct disk *disk = map_lookup(&disks, &diskseq);
-	if (!disk) {
-		note_early(diskseq);
-		return NULL;
+		return none;
+#pragma unroll
+	for (u32 probe = 0; probe < MAX_PROBES; probe++) {
+		u32 at = (diskseq + probe) & (MAX_DISKS - 1);
+		struct disk *disk = map_lookup(&disks, &at);
+		if (disk && disk->diskseq == diskseq)
+			return disk->regime == regime ? (struct found){ .disk = disk, .index = at } : none;
 	}
-	return disk->regime == regime ? disk : NULL;
+	note_early(diskseq);
+	return none;
 }
 
 INLINE int is_known(u32 op)
@@ -397,8 +407,7 @@ INLINE void mark_chain(u32 index, struct header *header, struct bio *bio)
 INLINE struct range mark_request(u32 index, void *bitmap, struct header *header, struct request *request, u32 op)
 {
 	struct range range = range_of(header, request->__sector, request->__data_len, op);
-	int several = faults & FAULT_WALK_EVERY_DISCARD || request->q->limits.max_discard_segments > 1;
-	if (op == OP_DISCARD && several) {
+	if (op == OP_DISCARD && (faults & FAULT_WALK_EVERY_DISCARD || request->q->limits.max_discard_segments > 1)) {
 		mark_chain(index, header, request->bio);
 		// Should it be carried, then as one that may be anywhere.
 		return (struct range){ .first = 0, .last = header->chunks - 1, .kind = DISCARDED };
@@ -408,13 +417,14 @@ INLINE struct range mark_request(u32 index, void *bitmap, struct header *header,
 }
 
 // The slot of a request. A tag is a request's alone from before it is issued until after it is completed.
-INLINE struct flight *slot_of(struct disk *disk, struct request *request)
+INLINE struct flight *slot_of(struct found found, struct request *request)
 {
+	struct disk *disk = found.disk;
 	u32 queue = request->mq_hctx->queue_num;
 	u32 tag = request->tag;
 	if (queue >= disk->queues || tag >= disk->tags)
 		return NULL;
-	void *slots = map_lookup(&flights, &disk->index);
+	void *slots = map_lookup(&flights, &found.index);
 	u32 at = queue * disk->tags + tag;
 	return slots ? map_lookup(slots, &at) : NULL;
 }
@@ -426,10 +436,10 @@ int request_issued(u64 *ctx)
 	u32 op = request->cmd_flags & OP_MASK;
 	if (!(op & 1))
 		return 0;
-	struct disk *disk = find_disk(request->q->disk->diskseq, BY_REQUEST);
-	if (!disk)
+	struct found disk = find_disk(request->q->disk->diskseq, BY_REQUEST);
+	if (!disk.disk)
 		return 0;
-	void *bitmap = map_lookup(&bitmaps, &disk->index);
+	void *bitmap = map_lookup(&bitmaps, &disk.index);
 	struct header *header = header_of(bitmap);
 	if (!header)
 		return 0;
@@ -440,7 +450,7 @@ int request_issued(u64 *ctx)
 	// An empty write is only a flush.
 	if (!request->__data_len)
 		return 0;
-	struct range range = mark_request(disk->index, bitmap, header, request, op);
+	struct range range = mark_request(disk.index, bitmap, header, request, op);
 	if (faults & FAULT_FORGET_FLIGHTS)
 		return 0;
 	struct flight *slot = slot_of(disk, request);
@@ -461,10 +471,10 @@ int request_completed(u64 *ctx)
 	// When a write that needed a flush after it is over, it is completed a second time with nothing left in it.
 	if (!(op & 1) || (is_known(op) && !request->__data_len))
 		return 0;
-	struct disk *disk = find_disk(request->q->disk->diskseq, BY_REQUEST);
-	if (!disk)
+	struct found disk = find_disk(request->q->disk->diskseq, BY_REQUEST);
+	if (!disk.disk)
 		return 0;
-	void *bitmap = map_lookup(&bitmaps, &disk->index);
+	void *bitmap = map_lookup(&bitmaps, &disk.index);
 	struct header *header = header_of(bitmap);
 	if (!header)
 		return 0;
@@ -473,20 +483,20 @@ int request_completed(u64 *ctx)
 		return 0;
 	}
 	struct flight *slot = slot_of(disk, request);
-	int found = slot && slot->owner == (u64)request;
+	int is_recorded = slot && slot->owner == (u64)request;
 	u64 flags = 0;
 	if (is_failure(status))
 		flags = FLAG_FAILED;
-	else if (!found && status == STATUS_OK && !(faults & FAULT_FORGET_FLIGHTS))
+	else if (!is_recorded && status == STATUS_OK && !(faults & FAULT_FORGET_FLIGHTS))
 		// What was refused before it was issued changed nothing; this was not refused.
 		flags = FLAG_HEALED;
 	if (flags) {
 		set_bits(&header->flags, flags);
-		mark_request(disk->index, bitmap, header, request, op);
+		mark_request(disk.index, bitmap, header, request, op);
 	}
-	if (!found)
+	if (!is_recorded)
 		return 0;
-	struct tally *tally = map_lookup(&tallies, &disk->index);
+	struct tally *tally = map_lookup(&tallies, &disk.index);
 	if (tally)
 		tally->sectors += bytes >> 9;
 	// A request may be completed in parts; it is on its way until the last one.
@@ -495,12 +505,12 @@ int request_completed(u64 *ctx)
 	return 0;
 }
 
-INLINE struct disk *disk_of_bio(struct bio *bio)
+INLINE struct found disk_of_bio(struct bio *bio)
 {
 	struct gendisk *disk = bio->bi_bdev->bd_disk;
 	// Request disks have their own regime; leaving here costs them a few loads.
 	if (disk->queue->mq_ops)
-		return NULL;
+		return (struct found){ .disk = NULL, .index = 0 };
 	return find_disk(disk->diskseq, BY_BIO);
 }
 
@@ -510,10 +520,10 @@ INLINE int bio_begins(struct bio *bio, int is_queued)
 	u32 bytes = bio->bi_iter.bi_size;
 	if (!(op & 1))
 		return 0;
-	struct disk *disk = disk_of_bio(bio);
-	if (!disk)
+	struct found disk = disk_of_bio(bio);
+	if (!disk.disk)
 		return 0;
-	void *bitmap = map_lookup(&bitmaps, &disk->index);
+	void *bitmap = map_lookup(&bitmaps, &disk.index);
 	struct header *header = header_of(bitmap);
 	if (!header)
 		return 0;
@@ -525,12 +535,12 @@ INLINE int bio_begins(struct bio *bio, int is_queued)
 	struct range range = { .first = 0, .last = 0, .kind = WRITTEN };
 	if (bytes) {
 		range = range_of(header, bio->bi_iter.bi_sector, bytes, op);
-		mark(disk->index, bitmap, header, range);
+		mark(disk.index, bitmap, header, range);
 	}
-	struct tally *tally = map_lookup(&tallies, &disk->index);
+	struct tally *tally = map_lookup(&tallies, &disk.index);
 	if (tally && op == OP_WRITE && is_queued)
 		tally->sectors += bytes >> 9;
-	struct bio_flight entry = { .index = disk->index, .flight = flight_of(bio, header, range) };
+	struct bio_flight entry = { .index = disk.index, .flight = flight_of(bio, header, range) };
 	if (!bytes)
 		entry.flight.generation = ~0ULL;
 	u64 key = (u64)bio;
@@ -560,10 +570,10 @@ int bio_completed(u64 *ctx)
 	u32 status = bio->bi_status;
 	if (!(op & 1) || !is_known(op))
 		return 0;
-	struct disk *disk = disk_of_bio(bio);
-	if (!disk)
+	struct found disk = disk_of_bio(bio);
+	if (!disk.disk)
 		return 0;
-	void *bitmap = map_lookup(&bitmaps, &disk->index);
+	void *bitmap = map_lookup(&bitmaps, &disk.index);
 	struct header *header = header_of(bitmap);
 	if (!header)
 		return 0;
@@ -573,7 +583,7 @@ int bio_completed(u64 *ctx)
 		set_bits(&header->flags, FLAG_FAILED);
 	if (found) {
 		if (is_failure(status) && found->flight.generation != ~0ULL)
-			mark(disk->index, bitmap, header, range_of_flight(&found->flight));
+			mark(disk.index, bitmap, header, range_of_flight(&found->flight));
 		map_delete(&bios, &key);
 		return 0;
 	}
@@ -583,7 +593,7 @@ int bio_completed(u64 *ctx)
 		return 0;
 	u32 bytes = bio->bi_iter.bi_size;
 	if (bytes)
-		mark(disk->index, bitmap, header, range_of(header, bio->bi_iter.bi_sector, bytes, op));
+		mark(disk.index, bitmap, header, range_of(header, bio->bi_iter.bi_sector, bytes, op));
 	// Some drivers use a bio up on its way, so that its range is gone; the flag says enough.
 	set_bits(&header->flags, FLAG_HEALED);
 	return 0;
