@@ -12,9 +12,9 @@ use aya::programs::loaded_links;
 use icecore::base::extent::{Extent, ExtentSet};
 use icecore::testkit;
 use icecore::testkit::loop_device::LoopDevice;
-use icecore::tracking::{ChainToken, ChangeAnswer, Tracker, TrackingError};
+use icecore::tracking::{ChainToken, ChangeAnswer, Cut, Tracker, TrackingError};
 
-use crate::rig::{CHUNK_BYTES, Rig, exact, run, text, try_run, unknown};
+use crate::rig::{CHUNK_BYTES, Rig, differences, exact, missed, run, text, try_run, unknown};
 
 const SIZE: u64 = 64 << 20;
 const CHUNK: u64 = CHUNK_BYTES as u64;
@@ -139,7 +139,7 @@ fn remove_link(rig: &Rig, hook: &str) {
 const WRITES: u64 = 200;
 
 /// Takes one program's link away, writes, and gives back the answer.
-fn without_link(hook: &str) -> Option<icecore::tracking::Cut> {
+fn without_link(hook: &str) -> Option<Cut> {
     let rig = Rig::new()?;
     let (_, device) = disk(&rig);
     let token = rig.begin(device.path());
@@ -281,8 +281,8 @@ fn a_disk_without_requests_is_tracked_by_its_bios() {
     run("fio", &[&[name.as_str(), "--ioengine=io_uring", "--iodepth=8"], &load[..]].concat());
     run("blkdiscard", &["--offset", "33554432", "--length", "1048576", text(&zram.0)]);
     let cut = rig.epoch(&zram.0, token, || copy(&zram.0, &after));
-    let changed = crate::rig::differences(&before, &after, CHUNK_BYTES);
-    assert!(crate::rig::missed(&changed, exact(&cut)).is_empty() && changed.bytes() > 8 << 20);
+    let changed = differences(&before, &after, CHUNK_BYTES);
+    assert!(missed(&changed, exact(&cut)).is_empty() && changed.bytes() > 8 << 20);
     assert_eq!(exact(&cut).discarded.as_slice(), [Extent::new(32 << 20, 1 << 20)]);
     let quiet = rig.epoch(&zram.0, cut.token.unwrap(), || {});
     assert!(exact(&quiet).written.is_empty(), "nothing was left on its way: {quiet:?}");
@@ -299,12 +299,14 @@ fn a_zram_without_its_first_program_is_unknown() {
     }
 }
 
+type Change = fn(ChainToken) -> ChainToken;
+
 #[test]
 fn a_token_given_too_late_or_of_another_disk_is_refused() {
     let Some(rig) = Rig::new() else { return };
     let (_, device) = disk(&rig);
     let mut token = rig.begin(device.path());
-    let changes: [(fn(ChainToken) -> ChainToken, &str); 5] = [
+    let changes: [(Change, &str); 5] = [
         (|token| ChainToken { diskseq: 1, ..token }, "the disk differs"),
         (|token| ChainToken { boot: [0; 16], ..token }, "the boot of the machine differs"),
         (|token| ChainToken { tracker: [0; 16], ..token }, "the tracker differs"),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use icecore::testkit::loop_device::LoopDevice;
 use icecore::tracking::ChainToken;
@@ -61,7 +61,7 @@ const MOUNTED: &[Step] = &[
 struct Matrix {
     rig: Rig,
     studio: Studio,
-    image: std::path::PathBuf,
+    image: PathBuf,
     device: LoopDevice,
     token: ChainToken,
     steps: u32,

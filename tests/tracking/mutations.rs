@@ -62,6 +62,10 @@ fn without_the_overlap_a_write_between_exchange_and_cut_is_missed() {
     assert_eq!(missed_by_overlap(Faults { no_overlap: true, ..NOTHING }), Some(CHUNK_BYTES.into()));
 }
 
+fn copy(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap();
+}
+
 const STUCK: u64 = 16;
 
 fn write_stuck(device: &Path, number: u64) {
@@ -103,11 +107,11 @@ fn after_stuck_writes(faults: Faults) -> Option<(Cut, ExtentSet)> {
             scope.spawn(move || write_stuck(path, number));
         }
         wait_until_stuck(device.path());
-        let cut = rig.epoch(device.path(), token, || drop(fs::copy(&image, &between).unwrap()));
+        let cut = rig.epoch(device.path(), token, || copy(&image, &between));
         drop(frozen);
         cut.token.unwrap()
     });
-    let cut = rig.epoch(device.path(), next, || drop(fs::copy(&image, &after).unwrap()));
+    let cut = rig.epoch(device.path(), next, || copy(&image, &after));
     let changed = differences(&between, &after, CHUNK_BYTES);
     assert_eq!(changed.bytes(), STUCK * u64::from(CHUNK_BYTES), "the writes were to land between the cuts");
     Some((cut, changed))
