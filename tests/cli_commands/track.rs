@@ -28,7 +28,7 @@ impl Tracked {
             testkit::skip(&obstacles.join("; "));
             return None;
         }
-        // The same lock as that of the tests of the tracker itself: programs that come and go cost each other events.
+        // The same lock as that of the tests of the tracker itself, so that each has its disks and their counts to itself.
         let turn = File::create("/var/tmp/icecore-tracking-tests.lock").unwrap();
         turn.lock().unwrap();
         let world = World::new();

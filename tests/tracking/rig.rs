@@ -97,7 +97,7 @@ impl Drop for Rig {
     }
 }
 
-/// One tracker at a time, over all processes: programs that come and go beside it cost the others events, which their witness notices.
+/// One tracker at a time, over all processes, so that each test has the kernel's counts to itself.
 fn turn() -> File {
     let file = File::create("/var/tmp/icecore-tracking-tests.lock").unwrap();
     file.lock().unwrap();
