@@ -176,12 +176,16 @@ fn an_inode_that_is_blank_and_counted_as_used_is_lost() {
     wreck
         .scan(1, &mut |scanned| {
             if let Scanned::Lost { inodes, .. } = scanned {
-                lost.push(inodes);
+                lost.extend(inodes);
             }
             ControlFlow::Continue(())
         })
         .unwrap();
+<<<<<<< HEAD
     assert_eq!((lost.len(), lost.first()), (1, Some(&(2..3))));
+=======
+    assert_eq!(lost, [2]);
+>>>>>>> h-ext
 }
 
 #[test]
