@@ -2,11 +2,11 @@
 # Installs the Debian packages that building, testing or measuring needs: setup.sh build|test|peers ...
 set -euo pipefail
 
-# A C compiler is all that aws-lc-sys and zstd-sys ask for; everything else is Rust.
-build=(gcc libc6-dev make)
+# A C compiler is all that aws-lc-sys and zstd-sys ask for, and clang compiles the tracker's programs; everything else is Rust.
+build=(gcc libc6-dev make clang)
 # Real file systems on loop devices, a second opinion on LZ4, load on a live volume, object store servers for Python,
 # and a database that scatters its files.
-test=(e2fsprogs xfsprogs fio python3-venv util-linux mount lz4 postgresql)
+test=(e2fsprogs xfsprogs btrfs-progs fio python3-venv util-linux mount lz4 postgresql)
 # What the side-by-side benchmark runs against, and on.
 peers=(restic borgbackup lz4 postgresql openssl)
 

@@ -15,3 +15,4 @@ pub mod salvage;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod tracking;

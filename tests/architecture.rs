@@ -26,8 +26,13 @@ const ROOMS: &[Room] = &[
     Room { name: "filesystem", floor: 2, may_use: &["base"] },
     Room { name: "catalog", floor: 3, may_use: &["base", "repository", "filesystem"] },
     Room { name: "salvage", floor: 3, may_use: &["base", "filesystem"] },
+    Room { name: "tracking", floor: 3, may_use: &["base"] },
     Room { name: "job", floor: 4, may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage"] },
-    Room { name: "cli", floor: 6, may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage", "job"] },
+    Room {
+        name: "cli",
+        floor: 6,
+        may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage", "tracking", "job"],
+    },
     Room {
         name: rules::CELLAR,
         floor: 9,
@@ -43,6 +48,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("src/device/kernel.rs", "ioctls and system calls that nix has no safe face for"),
     ("src/device/memory.rs", "aligned memory that the kernel writes into while the pool owns it"),
     ("src/device/uring/ring.rs", "the io_uring itself: submissions and registrations"),
+    ("src/tracking/shared.rs", "the words of a map, shared with the programs that set them"),
     ("tests/store_directory.rs", "the ioctl that crashes a filesystem"),
     ("src/testkit/cache.rs", "asking the kernel which pages are cached"),
     ("src/testkit/refusal.rs", "a seccomp filter that refuses io_uring"),

@@ -26,6 +26,7 @@ pub(super) mod prune;
 pub(super) mod restore;
 pub(super) mod salvage;
 pub(super) mod stat;
+pub(super) mod track;
 mod values;
 
 /// Said below the help of every command.
@@ -74,6 +75,7 @@ pub(super) enum Command {
     Forget(forget::ForgetArgs),
     Prune(prune::PruneArgs),
     Key(key::KeyArgs),
+    Track(track::TrackArgs),
     Doctor(doctor::DoctorArgs),
     Demo(manual::DemoArgs),
     Completions(manual::CompletionsArgs),

@@ -20,6 +20,7 @@ pub(super) mod prune;
 pub(super) mod restore;
 pub(super) mod salvage;
 pub(super) mod stat;
+pub(super) mod track;
 
 use std::fs;
 use std::num::NonZero;

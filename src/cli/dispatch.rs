@@ -31,6 +31,7 @@ pub(super) fn dispatch(command: Command, context: Context) -> anyhow::Result<Out
         Command::Forget(args) => run!(forget, args.settle()?),
         Command::Prune(args) => run!(prune, args.settle()?),
         Command::Key(args) => run!(key, args.settle()?),
+        Command::Track(args) => run!(track, args.settle()),
         Command::Doctor(args) => run!(doctor, args.settle()),
         Command::Demo(args::manual::DemoArgs {}) => commands::demo::run(&context),
         Command::Completions(args) => commands::manual::completions(args.shell),

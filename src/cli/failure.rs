@@ -12,6 +12,7 @@ use crate::device::DeviceError;
 use crate::job::{JobError, JobErrorKind};
 use crate::repository::{KeyFileError, RepositoryError};
 use crate::store::StoreError;
+use crate::tracking::TrackingError;
 
 /// What only the command line can find wrong.
 #[derive(Debug, Error)]
@@ -70,6 +71,9 @@ fn kind(error: anyhow::Error) -> JobErrorKind {
     if let Some(device) = error.downcast_ref::<DeviceError>() {
         return device_kind(device);
     }
+    if let Some(tracking) = error.downcast_ref::<TrackingError>() {
+        return tracking_kind(tracking);
+    }
     as_job_error(error).map_or(JobErrorKind::Failure, |error| error.kind())
 }
 
@@ -95,6 +99,23 @@ fn device_kind(error: &DeviceError) -> JobErrorKind {
         | DeviceError::TooSmall { .. }
         | DeviceError::WindowLength { .. } => JobErrorKind::Refused,
         DeviceError::Os { .. } | DeviceError::EngineRefused { .. } => JobErrorKind::Failure,
+    }
+}
+
+fn tracking_kind(error: &TrackingError) -> JobErrorKind {
+    match error {
+        TrackingError::Busy { .. } => JobErrorKind::Busy,
+        TrackingError::Unfit { .. }
+        | TrackingError::NotTracked { .. }
+        | TrackingError::Full
+        | TrackingError::TooLarge { .. }
+        | TrackingError::ChunkBytes { .. }
+        | TrackingError::OtherChunks { .. }
+        | TrackingError::OtherLayout { .. }
+        | TrackingError::Token(_) => JobErrorKind::Refused,
+        TrackingError::Os { .. } | TrackingError::Bpf { .. } | TrackingError::Damaged { .. } | TrackingError::Entropy(_) => {
+            JobErrorKind::Failure
+        }
     }
 }
 

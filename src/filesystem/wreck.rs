@@ -140,6 +140,10 @@ pub trait Wreck: Filesystem {
 /// Opens what is left of a filesystem. Fails only when no superblock and no copy of one can be found or inferred.
 pub fn salvage(source: Arc<dyn ReadAt>) -> Result<Box<dyn Wreck>, FilesystemError> {
     let xfs = Xfs::salvage(Arc::clone(&source)).map(|wreck| Box::new(wreck) as Box<dyn Wreck>);
+    // Looking for another filesystem, of which nothing stands where it should, takes reading the whole volume.
+    if xfs.as_ref().is_ok_and(|xfs| xfs.agreeing_superblocks() > 1) && !Ext::is_here(&*source) {
+        return xfs;
+    }
     let ext = Ext::salvage(Arc::clone(&source)).map(|wreck| Box::new(wreck) as Box<dyn Wreck>);
     match (xfs, ext) {
         // A volume can carry copies of what was on it before.

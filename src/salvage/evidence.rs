@@ -92,7 +92,8 @@ impl Evidence {
     #[must_use]
     pub fn confidence(&self) -> Confidence {
         let doubtful = self.doubt.is_some() || self.inode == Proof::OlderCopy;
-        let proven = self.inode == Proof::Checksum && self.name == NameProof::Checksum && !self.stale;
+        // What a point has may be older than what was lost.
+        let proven = self.inode == Proof::Checksum && self.name == NameProof::Checksum && !self.stale && self.past.is_none();
         match (doubtful, self.missing_bytes, proven) {
             (true, ..) => Confidence::Doubtful,
             (false, 1.., _) => Confidence::Partial,
@@ -144,6 +145,7 @@ mod tests {
         check(Evidence { name: NameProof::Plausible, ..sound() }, Confidence::Probable);
         check(Evidence { name: NameProof::None, ..sound() }, Confidence::Probable);
         check(Evidence { stale: true, ..sound() }, Confidence::Probable);
+        check(Evidence { past: Some("P".to_owned()), ..sound() }, Confidence::Probable);
         check(Evidence { missing_bytes: 1, ..sound() }, Confidence::Partial);
         check(Evidence { inode: Proof::OlderCopy, ..sound() }, Confidence::Doubtful);
         check(Evidence { doubt: Some("x".to_owned()), missing_bytes: 7, ..sound() }, Confidence::Doubtful);

@@ -17,7 +17,8 @@ CREATE TABLE name (
     PRIMARY KEY (directory, name)) WITHOUT ROWID;
 CREATE INDEX name_by_inode ON name (inode);
 CREATE TABLE lost (first INTEGER PRIMARY KEY, after INTEGER NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE broken (directory INTEGER NOT NULL, what TEXT NOT NULL);
+CREATE TABLE broken (directory INTEGER NOT NULL, at INTEGER, what TEXT NOT NULL);
+CREATE INDEX broken_at ON broken (at);
 CREATE TABLE parent (directory INTEGER PRIMARY KEY, parent INTEGER NOT NULL);
 CREATE TABLE claim (first INTEGER NOT NULL, after INTEGER NOT NULL, inode INTEGER NOT NULL, shares INTEGER NOT NULL);
 CREATE TABLE stray (

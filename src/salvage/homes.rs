@@ -99,9 +99,10 @@ pub(super) fn settle(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageErro
         let home = voted(finds, &stray)?.unwrap_or_else(|| of_block(stray.at.cast_unsigned()));
         take_in(wreck, finds, &stray, home, NameProof::Plausible)?;
     }
-    // Older copies only fill what is still open, and only of directories that they name.
+    // Older copies only fill what is still open: of the directory that has a broken block in their place, or that they name.
     for stray in older {
-        if let Some((home, _)) = told(finds, &stray)? {
+        let home = broken_in_place(finds, &stray)?.or(told(finds, &stray)?.map(|(home, _)| home));
+        if let Some(home) = home {
             take_in(wreck, finds, &stray, home, NameProof::Older)?;
         }
     }
@@ -137,6 +138,12 @@ fn told(finds: &Finds, stray: &Stray) -> Result<Option<(u64, NameProof)>, Salvag
     };
     let proof = if stray.proven || known { NameProof::Checksum } else { NameProof::Plausible };
     Ok(stray.directory.or(by_key).map(|directory| (directory, proof)))
+}
+
+/// The directory of which a block is broken where this copy belongs.
+fn broken_in_place(finds: &Finds, stray: &Stray) -> Result<Option<u64>, SalvageError> {
+    let question = "SELECT directory FROM broken WHERE at = ? LIMIT 1";
+    Ok(finds.one(question, params![stray.at], |row| row.get::<_, i64>(0))?.map(i64::cast_unsigned))
 }
 
 /// The directory that most of the directories in the block call their parent.

@@ -64,7 +64,7 @@ fn add_names(wreck: &dyn Wreck, finds: &Finds, directory: &Inode, proof: Proof) 
         let added = match entry {
             FoundEntry::Name(name) => finds.add_name(number, &name.name, name.inode.0, NameProof::of(proof)).map(|_new| ()),
             FoundEntry::Parent(parent) => add_parent(finds, number, parent.0),
-            FoundEntry::Lost(error) => note_broken(finds, number, &error.to_string()),
+            FoundEntry::Lost(error) => note_broken(finds, number, &error),
         };
         stop_on(added.map_err(SalvageError::from), &mut failed)
     });
@@ -77,9 +77,13 @@ pub(super) fn add_parent(finds: &Finds, directory: u64, parent: u64) -> Result<(
     finds.run(statement, params![directory.cast_signed(), parent.cast_signed()]).map(|_rows| ())
 }
 
-fn note_broken(finds: &Finds, directory: u64, what: &str) -> Result<(), rusqlite::Error> {
+fn note_broken(finds: &Finds, directory: u64, error: &FilesystemError) -> Result<(), rusqlite::Error> {
+    let at = match error {
+        FilesystemError::Corrupt { at, .. } => Some(at.cast_signed()),
+        _ => None,
+    };
     finds.break_directory(directory)?;
-    finds.run("INSERT INTO broken VALUES (?, ?)", params![directory.cast_signed(), what]).map(|_rows| ())
+    finds.run("INSERT INTO broken VALUES (?, ?, ?)", params![directory.cast_signed(), at, error.to_string()]).map(|_rows| ())
 }
 
 /// Puts older copies in place of the root and of inodes that are lost although a directory names them.

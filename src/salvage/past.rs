@@ -69,7 +69,9 @@ impl Filler<'_> {
         if self.finds.best_name(number)? == NameProof::None && self.may_have_held(home)? {
             self.name(home, spot, number)?;
         }
-        if now.missing_bytes > 0 && is_unchanged(&current, then) {
+        // An older copy that is what the point holds is as old as the point, and that one is whole.
+        let lacks = now.missing_bytes > 0 || now.proof == Proof::OlderCopy;
+        if lacks && is_unchanged(&current, then) {
             self.take(number)?;
         }
         Ok(())
@@ -124,7 +126,7 @@ impl Filler<'_> {
     }
 
     fn take(&self, number: u64) -> Result<(), SalvageError> {
-        let statement = "UPDATE inode SET past = ?, missing = 0, doubt = NULL WHERE number = ?";
+        let statement = "UPDATE inode SET past = ?, missing = 0, doubt = NULL, proof = 0 WHERE number = ?";
         self.finds.run(statement, params![u32::try_from(self.index).unwrap_or(0), number.cast_signed()])?;
         Ok(())
     }

@@ -106,6 +106,20 @@ fn a_lost_inode_leaves_its_name_and_nothing_else() {
 }
 
 #[test]
+fn a_lost_inode_is_replaced_by_its_older_copy_and_doubtful() {
+    let mut wreck = ModelWreck::new();
+    let home = wreck.model.directory(wreck.root, b"home");
+    let file = wreck.model.file(home, b"letter", b"dear");
+    for number in [wreck.root, home, file] {
+        wreck.lose(number);
+        wreck.logged.insert(number);
+    }
+    let tree = pieced(wreck);
+    check(&tree, &[("home", "/"), ("home/letter", "dear")]);
+    assert_eq!(confidence(&tree, file), Confidence::Doubtful);
+}
+
+#[test]
 fn a_directory_comes_back_from_its_blocks() {
     let mut wreck = ModelWreck::new();
     let home = wreck.model.directory(wreck.root, b"home");
@@ -152,6 +166,19 @@ fn a_block_that_nobody_knows_keeps_its_names_in_a_directory_of_its_own() {
     let paths: Vec<String> = shown(&tree).into_iter().map(|(path, _)| path).collect();
     assert_eq!(paths.len(), 3, "{paths:?}");
     assert!(paths[1].starts_with("lost+found/#block-") && paths[2].ends_with("/letter"), "{paths:?}");
+}
+
+#[test]
+fn copies_of_a_broken_block_name_only_what_has_no_name() {
+    let mut wreck = ModelWreck::new();
+    let home = wreck.model.directory(wreck.root, b"home");
+    let letter = wreck.model.file(home, b"letter", b"dear");
+    let moved = wreck.model.file(wreck.root, b"moved", b"away");
+    wreck.break_directory(home);
+    wreck.copy(home, &[(b"letter", letter, false), (b"before", moved, false)]);
+    let tree = pieced(wreck);
+    check(&tree, &[("home", "/"), ("home/letter", "dear"), ("moved", "away")]);
+    assert_eq!(tree.evidence(letter).unwrap().name, NameProof::Older);
 }
 
 #[test]

@@ -30,6 +30,11 @@ const COMMANDS: &[&[&str]] = &[
     &["key", "remove"],
     &["key", "rotate"],
     &["key", "export"],
+    &["track"],
+    &["track", "add"],
+    &["track", "list"],
+    &["track", "epoch"],
+    &["track", "remove"],
     &["doctor"],
     &["demo"],
     &["completions"],
@@ -84,7 +89,19 @@ fn the_doctor_looks_at_machine_source_and_repository() {
     let world = World::new();
     world.image("disk", 10_000, 1);
     let said = world.run(&["doctor", "disk"]).exits(0).out;
-    for name in ["io_uring", "memlock", "privileges", "processor", "clock", "source", "direct", "mounted", "store", "repository"] {
+    for name in [
+        "io_uring",
+        "memlock",
+        "privileges",
+        "tracking",
+        "processor",
+        "clock",
+        "source",
+        "direct",
+        "mounted",
+        "store",
+        "repository",
+    ] {
         assert!(said.contains(name), "{name}:\n{said}");
     }
     let mut world = world;

@@ -26,6 +26,7 @@ mod round_trip;
 mod salvaged;
 mod stopping;
 mod terminal;
+mod track;
 mod tree_changes;
 mod tree_facts;
 mod upkeep;

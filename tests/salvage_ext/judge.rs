@@ -70,6 +70,7 @@ pub(crate) fn judge(intact: &Intact, damage: &Damage, wreck: &dyn Wreck) -> Vec<
     let salvaged = collect(wreck, &mut complaints);
     let mut missed = BTreeSet::new();
     for body in &intact.anatomy.bodies {
+        complaints.extend(loss_complaint(body, damage, &salvaged, wreck));
         if damage.spares(body.place) {
             complaints.extend(inode_complaint(body, &salvaged).inspect(|_| missed.extend([body.inode.number.0])));
         }
@@ -97,6 +98,15 @@ fn inode_complaint(body: &Body, salvaged: &Salvaged) -> Option<String> {
         None if salvaged.lost.iter().any(|lost| lost.contains(&number)) => Some(format!("inode {number} is called lost")),
         None => Some(format!("inode {number} is missed")),
     }
+}
+
+/// What was hit and is not found is called lost, unless nothing stands there any more that could be.
+fn loss_complaint(body: &Body, damage: &Damage, salvaged: &Salvaged, wreck: &dyn Wreck) -> Option<String> {
+    let number = body.inode.number.0;
+    let mut bytes = vec![0; body.place.length as usize];
+    let is_blank = wreck.volume().read_at(body.place.offset, &mut bytes).is_ok() && bytes.iter().all(|byte| *byte == 0);
+    let is_told = salvaged.inodes.contains_key(&number) || salvaged.lost.iter().any(|lost| lost.contains(&number));
+    (!damage.spares(body.place) && !is_blank && !is_told).then(|| format!("inode {number} was hit, and nobody says so"))
 }
 
 fn segments(filesystem: &dyn Filesystem, inode: &Inode) -> Vec<Segment> {

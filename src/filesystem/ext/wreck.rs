@@ -7,6 +7,7 @@
 //!   names:      blocks whose checksum fits, or entries that lead exactly to the end of their block
 //! ```
 
+mod agreement;
 mod backwards;
 mod bitmap;
 mod copies;
@@ -23,6 +24,7 @@ mod probe;
 mod scan;
 mod stray;
 mod superblocks;
+mod testimony;
 mod witnesses;
 
 use std::ops::ControlFlow;
@@ -38,6 +40,7 @@ use crate::base::io::{IoError, ReadAt};
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::face::{Segment, Source};
 use crate::filesystem::inode::{Inode, InodeNumber};
+use crate::filesystem::overlay::Overlaid;
 use crate::filesystem::wreck::{FoundEntry, Scanned, StrayBlock, Wreck};
 
 pub(super) use descriptors::Merge;
@@ -48,6 +51,8 @@ pub(super) use plausible::make_sense;
 pub(super) struct Remains {
     pub(super) damage: Vec<FilesystemError>,
     agreeing_superblocks: u32,
+    /// Blocks without checksums of which flipped bits were put right.
+    flipped: Vec<(u64, String)>,
     /// Blocks that the journal still holds, collected when they are first asked for.
     logged: OnceLock<LoggedBlocks>,
 }
@@ -55,6 +60,17 @@ pub(super) struct Remains {
 impl Ext {
     /// Opens what is left.
     pub(in crate::filesystem) fn salvage(source: Arc<dyn ReadAt>) -> Result<Self, FilesystemError> {
+        let wreck = Self::opened_as_wreck(Arc::clone(&source))?;
+        let (overlay, flipped) = wreck.flipped_blocks();
+        if flipped.is_empty() {
+            return Ok(wreck);
+        }
+        let mut wreck = Self::opened_as_wreck(Arc::new(Overlaid::new(source, overlay)))?;
+        wreck.remains.flipped = flipped;
+        Ok(wreck)
+    }
+
+    fn opened_as_wreck(source: Arc<dyn ReadAt>) -> Result<Self, FilesystemError> {
         let found = superblocks::find(&source)?;
         let raw = Volume::of_wreck(found.superblock.clone(), Arc::clone(&source), RAW_CACHE_BYTES);
         let open = |bytes: Arc<dyn ReadAt>, cache_bytes| {
@@ -67,7 +83,7 @@ impl Ext {
         damage.extend(descriptors::replaced(&recovered.volume));
         let stale = recovered.view.stale().map(str::to_owned);
         damage.extend(stale.map(|reason| FilesystemError::Lost { object: Object::Journal, reason }));
-        let remains = Remains { damage, agreeing_superblocks: found.agreeing, logged: OnceLock::new() };
+        let remains = Remains { damage, agreeing_superblocks: found.agreeing, ..Remains::default() };
         Ok(Self::new(recovered, remains))
     }
 }
@@ -78,7 +94,10 @@ impl Wreck for Ext {
     }
 
     fn mended(&self) -> Vec<FilesystemError> {
-        self.volume.merge.as_ref().map(|merge| merge.mended.list()).unwrap_or_default()
+        let by_checksum = self.volume.merge.as_ref().map(|merge| merge.mended.list()).unwrap_or_default();
+        let by_journal = self.remains.flipped.iter();
+        let by_journal = by_journal.map(|(at, what)| FilesystemError::corrupt(Object::Journal, *at, what.clone()));
+        by_journal.chain(by_checksum).collect()
     }
 
     fn agreeing_superblocks(&self) -> u32 {

@@ -20,9 +20,12 @@ pub(super) struct ModelWreck {
     pub(super) unused: BTreeSet<InodeNumber>,
     /// Inodes that say themselves that they were freed.
     pub(super) freed: BTreeSet<InodeNumber>,
+    /// Inodes of which the journal has a copy.
+    pub(super) logged: BTreeSet<InodeNumber>,
     lost: BTreeSet<InodeNumber>,
     broken: BTreeSet<InodeNumber>,
     strays: Vec<StrayBlock>,
+    copies: Vec<StrayBlock>,
 }
 
 /// A name for a stray block: whom it leads to, and whether it says that this is a directory.
@@ -32,8 +35,8 @@ impl ModelWreck {
     pub(super) fn new() -> Self {
         let model = ModelFilesystem::new();
         let root = model.root_number();
-        let (unused, freed, lost, broken) = Default::default();
-        Self { model, root, unused, freed, lost, broken, strays: Vec::new() }
+        let (unused, freed, logged, lost, broken) = Default::default();
+        Self { model, root, unused, freed, logged, lost, broken, strays: Vec::new(), copies: Vec::new() }
     }
 
     /// Wipes an inode.
@@ -55,13 +58,14 @@ impl ModelWreck {
         names: &[StrayName<'_>],
     ) {
         let at = (1 << 20) + 4096 * self.strays.len() as u64;
-        let name = |(name, inode, is_directory): &StrayName<'_>| FoundName {
-            name: name.to_vec(),
-            inode: *inode,
-            is_directory: Some(*is_directory),
-        };
-        let names = names.iter().map(name).collect();
+        let names = found(names);
         self.strays.push(StrayBlock { at, directory, key, parent, names, proof: Proof::Plausible });
+    }
+
+    /// Adds a copy of the broken block of a directory, which says nothing of itself.
+    pub(super) fn copy(&mut self, of: InodeNumber, names: &[StrayName<'_>]) {
+        let (names, proof) = (found(names), Proof::Plausible);
+        self.copies.push(StrayBlock { at: place_of(of), directory: None, key: None, parent: None, names, proof });
     }
 
     fn parent_of(&self, number: InodeNumber) -> Option<InodeNumber> {
@@ -81,6 +85,20 @@ impl ModelWreck {
         listed.unwrap();
         entries
     }
+}
+
+fn found(names: &[StrayName<'_>]) -> Vec<FoundName> {
+    let found = |(name, inode, is_directory): &StrayName<'_>| FoundName {
+        name: name.to_vec(),
+        inode: *inode,
+        is_directory: Some(*is_directory),
+    };
+    names.iter().map(found).collect()
+}
+
+/// Where the block of a directory lies.
+fn place_of(directory: InodeNumber) -> u64 {
+    (1 << 30) + 4096 * directory.0
 }
 
 impl Filesystem for ModelWreck {
@@ -144,8 +162,8 @@ impl Wreck for ModelWreck {
         Ok(())
     }
 
-    fn older(&self, _number: InodeNumber) -> Option<Inode> {
-        None
+    fn older(&self, number: InodeNumber) -> Option<Inode> {
+        self.logged.contains(&number).then(|| self.model.inode(number).ok()).flatten()
     }
 
     fn was_freed(&self, number: InodeNumber) -> bool {
@@ -157,7 +175,8 @@ impl Wreck for ModelWreck {
             let _goes_on = visit(FoundEntry::Parent(parent));
         }
         if self.broken.contains(&directory.number) {
-            let error = FilesystemError::corrupt(Object::Directory(directory.number.0), 0, "a test broke it");
+            let error =
+                FilesystemError::corrupt(Object::Directory(directory.number.0), place_of(directory.number), "a test broke it");
             let _goes_on = visit(FoundEntry::Lost(error));
             return;
         }
@@ -178,5 +197,9 @@ impl Wreck for ModelWreck {
             let _ended = self.strays.iter().cloned().try_for_each(visit);
         }
         Ok(())
+    }
+
+    fn older_strays(&self, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) {
+        let _ended = self.copies.iter().cloned().try_for_each(visit);
     }
 }

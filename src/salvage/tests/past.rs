@@ -104,3 +104,19 @@ fn the_newest_point_that_has_it_wins() {
     check(&tree, WHOLE);
     assert_eq!(tree.evidence(LETTER).unwrap().past.as_deref(), Some("P1"));
 }
+
+#[test]
+fn an_older_copy_that_a_point_confirms_is_no_longer_doubtful() {
+    let (mut wreck, past) = twins(family);
+    wreck.lose(LETTER);
+    wreck.logged.insert(LETTER);
+    let tree = pieced_with(wreck, vec![past]);
+    check(&tree, WHOLE);
+    assert_eq!((confidence(&tree, LETTER), tree.evidence(LETTER).unwrap().past.as_deref()), (Confidence::Probable, Some("P1")));
+
+    let (mut wreck, past) = twins(family);
+    wreck.lose(LETTER);
+    wreck.logged.insert(LETTER);
+    wreck.model.change(LETTER, |inode| inode.changed.seconds += 1);
+    assert_eq!(confidence(&pieced_with(wreck, vec![past]), LETTER), Confidence::Doubtful, "it was changed since");
+}

@@ -12,6 +12,7 @@ use crate::base::clock::Timestamp;
 use crate::cli::commands::default_workers;
 use crate::cli::context::Context;
 use crate::cli::{text, times};
+use crate::tracking::{Settings, obstacles};
 
 /// The effective capability to open what file modes forbid.
 const CAP_DAC_OVERRIDE: u32 = 1;
@@ -22,7 +23,7 @@ const EARLIEST: Timestamp = Timestamp(1_767_225_600_000);
 pub(super) fn look(context: &Context) -> Vec<Line> {
     let uring = uring(context);
     let locked = locked_memory(uring.state == State::Ok && !uring.what.contains("registered"));
-    vec![uring, seccomp(), locked, privileges(), loop_devices(), processor(), cores(), clock(context)]
+    vec![uring, seccomp(), locked, privileges(), loop_devices(), tracking(), processor(), cores(), clock(context)]
 }
 
 /// Tried on this very program: a file that is there, and that we may read.
@@ -65,6 +66,12 @@ fn loop_devices() -> Line {
     let there = Path::new("/dev/loop-control").exists();
     let what = if there { "image files can become block devices" } else { "there is no /dev/loop-control" };
     Line::if_so(there, "loop", what, "only needed to mount a restored image: 'modprobe loop'")
+}
+
+fn tracking() -> Line {
+    let obstacles = obstacles(&Settings::default());
+    let what = if obstacles.is_empty() { "changed blocks can be tracked".to_owned() } else { obstacles.join("; ") };
+    Line::if_so(obstacles.is_empty(), "tracking", what, "without it an incremental backup reads the volume to find what changed")
 }
 
 fn processor() -> Line {

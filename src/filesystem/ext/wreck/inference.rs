@@ -4,8 +4,6 @@
 //! their inodes, run backwards, all give one seed if there are checksums; the bitmap before the first table shows by its padding how
 //! many inodes a group has. What is found this way is believed only if inodes then lie where they should.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::Arc;
 
 use super::super::features::{Features, compat, incompat, ro_compat};
@@ -14,15 +12,11 @@ use super::super::superblock::Superblock;
 use super::super::volume::Volume;
 use super::layout::by_layout;
 use super::probe::{Likelihood, probe};
-use super::witnesses::{Witness, hear};
+use super::testimony::Testimony;
+use super::witnesses::Witness;
 use crate::base::io::ReadAt;
 use crate::filesystem::error::FilesystemError;
 
-/// The root and `lost+found`, which every volume has.
-const LEAST_WITNESSES: usize = 2;
-const INODE_BYTES: [u16; 6] = [256, 128, 512, 1024, 2048, 4096];
-/// Witnesses that come after each other in place and are compared with each other.
-const NEIGHBOURS: usize = 16;
 /// Groups that keep their tables together, as logarithms: what mkfs does of its own accord, then none, then others.
 const LOG_FLEX_GROUPS: [u8; 8] = [4, 0, 1, 2, 3, 5, 6, 7];
 /// Blocks in a cluster; one, or what mkfs does of its own accord for clusters.
@@ -35,32 +29,16 @@ const MOST_ASKED: usize = 64;
 const JOURNAL: u32 = 8;
 const FIRST_INODE: u32 = 11;
 
-/// What all witnesses together say.
-#[derive(Debug)]
-struct Testimony {
-    block_bytes: u32,
-    inode_bytes: u16,
-    /// The byte where the first inode table begins.
-    table: u64,
-    seed: Option<u32>,
-    has_journal: bool,
-    witnesses: Vec<Witness>,
-}
-
 /// A superblock that describes what is left, if enough is.
 pub(super) fn infer(source: &Arc<dyn ReadAt>) -> Result<Option<Superblock>, FilesystemError> {
-    let (block_bytes, witnesses) = hear(&**source)?;
-    let Some(testimony) = agree(&**source, block_bytes, witnesses) else { return Ok(None) };
-    let shapes = LOG_FLEX_GROUPS.into_iter().flat_map(|flex| CLUSTER_BLOCKS.map(|cluster| (flex, cluster)));
-    let likely = shapes.flat_map(|(flex, cluster)| testimony.superblocks(&**source, flex, cluster));
-    // Of equals, the first one is the usual one.
-    let mut best: Option<(usize, Superblock)> = None;
-    for superblock in likely {
-        let borne_out = testimony.borne_out(&superblock);
-        if best.as_ref().is_none_or(|(most, _)| borne_out > *most) {
-            best = Some((borne_out, superblock));
-        }
-    }
+    let Some(testimony) = Testimony::hear(&**source)? else { return Ok(None) };
+    let shapes = testimony.shapes(&**source);
+    // Bitmaps tell how many inodes a group has. Only where they are lost too, everything that can be is tried.
+    let by_bitmaps = testimony.best(shapes.iter().filter(|shape| shape.inodes_per_group.is_some()));
+    let best = match by_bitmaps.filter(|(borne_out, _)| 2 * borne_out >= testimony.asked()) {
+        Some(best) => Some(best),
+        None => testimony.best(shapes.iter()),
+    };
     Ok(best.map(|(_, superblock)| superblock).filter(|superblock| is_borne_out(superblock, source)))
 }
 
@@ -74,94 +52,81 @@ pub(super) fn is_borne_out(superblock: &Superblock, source: &Arc<dyn ReadAt>) ->
     })
 }
 
-/// The value that comes most often, the first of equals, and how often.
-fn most_common<T: Hash + Eq + Copy>(values: impl Iterator<Item = T>) -> Option<(T, usize)> {
-    let mut counts: HashMap<T, (usize, usize)> = HashMap::new();
-    for (index, value) in values.enumerate() {
-        counts.entry(value).or_insert((0, index)).0 += 1;
-    }
-    let best = counts.into_iter().max_by_key(|(_, (count, index))| (*count, usize::MAX - index));
-    best.map(|(value, (count, _))| (value, count))
-}
-
-/// Works out what the witnesses have in common.
-fn agree(source: &dyn ReadAt, block_bytes: u32, witnesses: Vec<Witness>) -> Option<Testimony> {
-    if witnesses.len() < LEAST_WITNESSES {
-        return None;
-    }
-    let pairs = witnesses
-        .iter()
-        .enumerate()
-        .flat_map(|(index, one)| witnesses.iter().skip(index + 1).take(NEIGHBOURS).map(move |other| (one, other)));
-    let (inode_bytes, _) = most_common(pairs.filter_map(|(one, other)| distance(one, other)))?;
-    // Copies in a journal say the same of other places; the table is where most of it is, and lies before the journal.
-    let lowest = witnesses.iter().map(|witness| witness.number).min()?;
-    let near = |witness: &&Witness| witness.number <= lowest.saturating_add(8 * block_bytes);
-    let tables = witnesses.iter().filter(near).filter_map(|witness| {
-        witness
-            .at
-            .checked_sub(u64::from(witness.number - 1) * u64::from(inode_bytes))
-            .filter(|at| at.is_multiple_of(u64::from(block_bytes)))
-    });
-    let (table, _) = most_common(tables)?;
-    let seeds = witnesses.iter().filter_map(|witness| witness.seed(source, inode_bytes));
-    let seed = most_common(seeds).filter(|(_, count)| *count >= LEAST_WITNESSES).map(|(seed, _)| seed);
-    let has_journal = has_journal(source, table, inode_bytes);
-    Some(Testimony { block_bytes, inode_bytes, table, seed, has_journal, witnesses })
-}
-
-/// True when the journal's inode was ever written.
-fn has_journal(source: &dyn ReadAt, table: u64, inode_bytes: u16) -> bool {
-    let mut bytes = vec![0; usize::from(inode_bytes)];
-    let at = table.saturating_add(u64::from(JOURNAL - 1) * u64::from(inode_bytes));
-    source.read_at(at, &mut bytes).is_ok() && bytes.iter().any(|byte| *byte != 0)
-}
-
-/// How long inodes are if these two lie in one table.
-fn distance(one: &Witness, other: &Witness) -> Option<u16> {
-    let (bytes, inodes) = (other.at.checked_sub(one.at)?, u64::from(other.number.checked_sub(one.number)?));
-    let length = bytes.checked_div(inodes).filter(|length| length * inodes == bytes)?;
-    INODE_BYTES.into_iter().find(|known| u64::from(*known) == length)
-}
-
 impl Testimony {
-    /// Superblocks of volumes of one shape, if such a volume can have its first table where it is.
-    fn superblocks(&self, source: &dyn ReadAt, log_flex_groups: u8, cluster_blocks: u32) -> Vec<Superblock> {
-        let blocks_per_group = u64::from(self.block_bytes) * u64::from(self.block_bytes) * 8 * u64::from(cluster_blocks);
+    /// Shapes that a volume can have with its first table in one of its places, the usual ones first.
+    fn shapes(&self, source: &dyn ReadAt) -> Vec<Shape> {
+        let mut shapes = Vec::new();
+        for table in &self.tables {
+            let has_journal = has_journal(source, *table, self.inode_bytes);
+            for log_flex_groups in LOG_FLEX_GROUPS {
+                for cluster_blocks in CLUSTER_BLOCKS {
+                    let make =
+                        |room| self.shape(source, *table / u64::from(self.block_bytes), room, log_flex_groups, cluster_blocks);
+                    let likely = self.rooms(source.size(), log_flex_groups, cluster_blocks).into_iter().filter_map(make);
+                    shapes.extend(likely.map(|shape| Shape { has_journal, ..shape }));
+                }
+            }
+        }
+        shapes
+    }
+
+    /// How many bitmaps of a kind lie before the first table: those of all groups that keep theirs together, if there are as many.
+    fn rooms(&self, size: u64, log_flex_groups: u8, cluster_blocks: u32) -> Vec<u64> {
+        let group_bytes = u64::from(self.block_bytes) * u64::from(self.block_bytes) * 8 * u64::from(cluster_blocks);
         let together = 1_u64 << log_flex_groups;
-        // The bitmaps of a few groups lie closer together.
-        let mut rooms = vec![together, source.size().div_ceil(blocks_per_group).clamp(1, together)];
+        let mut rooms = vec![together, size.div_ceil(group_bytes).clamp(1, together)];
         rooms.dedup();
-        rooms.into_iter().flat_map(|room| self.with_room(source, room, log_flex_groups, cluster_blocks)).collect()
+        rooms
     }
 
-    fn with_room(&self, source: &dyn ReadAt, room: u64, log_flex_groups: u8, cluster_blocks: u32) -> Vec<Superblock> {
-        let table = self.table / u64::from(self.block_bytes);
+    fn shape(&self, source: &dyn ReadAt, table: u64, room: u64, log_flex_groups: u8, cluster_blocks: u32) -> Option<Shape> {
         let first_block = u64::from(self.block_bytes == 1024 && cluster_blocks == 1);
-        let Some(leading) = table.checked_sub(2 * room + first_block) else { return Vec::new() };
-        let make = |inodes_per_group: u32| {
-            let shape = Shape { log_flex_groups, cluster_blocks, leading, inodes_per_group };
-            self.superblock(source.size(), &shape).filter(|superblock| superblock.check().is_ok())
-        };
-        self.inodes_in_a_group(source, table - room).into_iter().filter_map(make).collect()
+        let leading = table.checked_sub(2 * room + first_block)?;
+        let inodes_per_group = self.inodes_in_a_group(source, table - room);
+        Some(Shape { log_flex_groups, cluster_blocks, leading, inodes_per_group, has_journal: false, size: source.size() })
     }
 
-    /// What the padding of the bitmap in this block says; where it says nothing, everything that can be, the most first.
-    fn inodes_in_a_group(&self, source: &dyn ReadAt, bitmap: u64) -> Vec<u32> {
+    /// The superblock of the shape that most witnesses bear out, and how many do; of equals, the first.
+    fn best<'a>(&self, shapes: impl Iterator<Item = &'a Shape>) -> Option<(usize, Superblock)> {
+        let mut best: Option<(usize, Superblock)> = None;
+        for superblock in shapes.flat_map(|shape| self.superblocks(shape)) {
+            let borne_out = self.borne_out(&superblock);
+            if best.as_ref().is_none_or(|(most, _)| borne_out > *most) {
+                best = Some((borne_out, superblock));
+            }
+        }
+        best
+    }
+
+    /// Superblocks of one shape: where the bitmap is lost, with all numbers of inodes that can be, the most first.
+    fn superblocks<'a>(&'a self, shape: &'a Shape) -> impl Iterator<Item = Superblock> + 'a {
+        let in_a_block = self.block_bytes / u32::from(self.inode_bytes);
+        let blocks = match shape.inodes_per_group {
+            Some(inodes) => inodes / in_a_block..=inodes / in_a_block,
+            None => 1..=self.block_bytes * 8 / in_a_block,
+        };
+        let likely = blocks.rev().map(move |blocks| blocks * in_a_block).filter(|inodes| inodes.is_multiple_of(8));
+        likely.filter_map(|inodes| self.superblock(shape, inodes)).filter(|superblock| superblock.check().is_ok())
+    }
+
+    /// What the padding of the bitmap in this block says.
+    fn inodes_in_a_group(&self, source: &dyn ReadAt, bitmap: u64) -> Option<u32> {
         let in_a_block = self.block_bytes / u32::from(self.inode_bytes);
         let mut bytes = vec![0; self.block_bytes as usize];
-        let is_read = source.read_at(bitmap.saturating_mul(u64::from(self.block_bytes)), &mut bytes).is_ok();
-        let used = bytes.iter().rposition(|byte| *byte != 0xFF).map_or(0, |last| (last as u32 + 1) * 8);
+        source.read_at(bitmap.saturating_mul(u64::from(self.block_bytes)), &mut bytes).ok()?;
+        let used = (bytes.iter().rposition(|byte| *byte != 0xFF)? as u32 + 1) * 8;
         // The reserved inodes are always in use.
-        let is_bitmap = is_read && bytes.first() == Some(&0xFF) && used > 0 && used < self.block_bytes * 8;
-        if is_bitmap && used.is_multiple_of(in_a_block) {
-            return vec![used];
-        }
-        (1..=self.block_bytes * 8 / in_a_block)
-            .rev()
-            .map(|blocks| blocks * in_a_block)
-            .filter(|inodes| inodes.is_multiple_of(8))
-            .collect()
+        let is_bitmap = bytes.first() == Some(&0xFF) && used < self.block_bytes * 8 && used.is_multiple_of(in_a_block);
+        is_bitmap.then_some(used)
+    }
+
+    /// How many witnesses are asked about a superblock.
+    fn asked(&self) -> usize {
+        self.witnesses.len().div_ceil(self.every())
+    }
+
+    fn every(&self) -> usize {
+        self.witnesses.len().div_ceil(MOST_ASKED).max(1)
     }
 
     /// How many witnesses lie where a superblock puts them.
@@ -172,23 +137,27 @@ impl Testimony {
             let place = |table: u64| table * u64::from(superblock.block_bytes) + skip * u64::from(superblock.inode_bytes);
             by_layout(superblock, group).any(|found| place(found.inode_table) == witness.at)
         };
-        let every = self.witnesses.len().div_ceil(MOST_ASKED);
-        self.witnesses.iter().step_by(every.max(1)).filter(lies_right).count()
+        self.witnesses.iter().step_by(self.every()).filter(lies_right).count()
     }
 }
 
 /// What is not known from the witnesses alone.
+#[derive(Debug, Clone, Copy)]
 struct Shape {
     log_flex_groups: u8,
     cluster_blocks: u32,
     /// Blocks before the first bitmap, from the first block of the group on.
     leading: u64,
-    inodes_per_group: u32,
+    /// What the padding of the first bitmap says; nothing when that is lost.
+    inodes_per_group: Option<u32>,
+    has_journal: bool,
+    /// Bytes in the image.
+    size: u64,
 }
 
 impl Testimony {
-    fn superblock(&self, size: u64, shape: &Shape) -> Option<Superblock> {
-        let blocks = size / u64::from(self.block_bytes);
+    fn superblock(&self, shape: &Shape, inodes_per_group: u32) -> Option<Superblock> {
+        let blocks = shape.size / u64::from(self.block_bytes);
         let blocks_per_group = self.block_bytes.checked_mul(8)?.checked_mul(shape.cluster_blocks)?;
         let first_data_block = u32::from(self.block_bytes == 1024 && shape.cluster_blocks == 1);
         let groups = blocks.checked_sub(u64::from(first_data_block))?.div_ceil(u64::from(blocks_per_group));
@@ -199,13 +168,13 @@ impl Testimony {
             features,
             uuid: [0; 16],
             label: Vec::new(),
-            inodes: u32::try_from(groups.checked_mul(u64::from(shape.inodes_per_group))?).ok()?,
+            inodes: u32::try_from(groups.checked_mul(u64::from(inodes_per_group))?).ok()?,
             blocks,
             first_data_block,
             block_bytes: self.block_bytes,
             cluster_blocks: shape.cluster_blocks,
             blocks_per_group,
-            inodes_per_group: shape.inodes_per_group,
+            inodes_per_group,
             inode_bytes: self.inode_bytes,
             descriptor_bytes,
             first_meta_group: 0,
@@ -232,7 +201,7 @@ impl Testimony {
         let has_checksums = self.seed.is_some();
         let has_trees = any(|witness| witness.has_tree, incompat::EXTENTS);
         Features {
-            compat: compat::DIR_INDEX | when(self.has_journal, compat::HAS_JOURNAL),
+            compat: compat::DIR_INDEX | when(shape.has_journal, compat::HAS_JOURNAL),
             incompat: has_trees
                 | any(|witness| witness.has_kinds, incompat::FILETYPE)
                 | when(shape.log_flex_groups > 0, incompat::FLEX_BG)
@@ -243,4 +212,11 @@ impl Testimony {
                 | when(has_checksums, ro_compat::METADATA_CSUM),
         }
     }
+}
+
+/// True when the journal's inode was ever written.
+fn has_journal(source: &dyn ReadAt, table: u64, inode_bytes: u16) -> bool {
+    let mut bytes = vec![0; usize::from(inode_bytes)];
+    let at = table.saturating_add(u64::from(JOURNAL - 1) * u64::from(inode_bytes));
+    source.read_at(at, &mut bytes).is_ok() && bytes.iter().any(|byte| *byte != 0)
 }

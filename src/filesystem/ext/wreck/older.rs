@@ -38,7 +38,7 @@ impl Ext {
         }
     }
 
-    fn logged(&self) -> &LoggedBlocks {
+    pub(super) fn logged(&self) -> &LoggedBlocks {
         self.remains.logged.get_or_init(|| {
             let place = JournalPlace::of(&self.raw.superblock, self.journal.clone(), true);
             LoggedBlocks::collect(&**self.raw.bytes(), &place)

@@ -1,0 +1,28 @@
+//! Compiles the change tracker, the one part of icecore that runs inside the kernel, with clang.
+#![allow(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+
+use std::env;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::Command;
+
+const SOURCE: &str = "src/tracking/bpf/tracker.bpf.c";
+/// The third instruction set has the atomic operations; every kernel with `diskseq` knows it.
+const ARGUMENTS: &[&str] = &["-target", "bpfel", "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-c"];
+
+fn main() -> Result<(), String> {
+    println!("cargo:rerun-if-changed={SOURCE}");
+    println!("cargo:rerun-if-env-changed=CLANG");
+    let clang = env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
+    let folder = env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?;
+    let object = PathBuf::from(folder).join("tracker.bpf.o");
+    let status = Command::new(&clang).args(ARGUMENTS).arg(SOURCE).arg("-o").arg(object).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("'{clang}' could not compile {SOURCE}: {status}; what it said stands above")),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(format!("'{clang}' is missing, which compiles {SOURCE}; on Debian: apt-get install clang (or 'make setup')"))
+        }
+        Err(error) => Err(format!("'{clang}' cannot be started: {error}")),
+    }
+}

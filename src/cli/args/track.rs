@@ -1,0 +1,79 @@
+//! Arguments of `icecore track`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{JsonArgs, values};
+use crate::cli::commands::track::{Act, Settings};
+use crate::cli::context::Voice;
+use crate::tracking;
+
+/// Track which blocks of a disk change, so that a backup need not read it to find out
+///
+/// Programs inside the kernel mark what is written; they go on when icecore ends, until the machine is booted. An answer is exact, or
+/// unknown with a reason, never a guess.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct TrackArgs {
+    /// The BPF file system that holds the programs; it is mounted if it is not
+    #[arg(long, value_name = "FOLDER", global = true, default_value = "/sys/fs/bpf")]
+    bpffs: PathBuf,
+    /// What is remembered of tracked disks between commands
+    #[arg(long, value_name = "FOLDER", global = true, default_value = "/run/icecore/tracking")]
+    state: PathBuf,
+    #[command(flatten)]
+    json: JsonArgs,
+    #[command(subcommand)]
+    command: TrackCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TrackCommand {
+    /// Begin to track a whole disk
+    Add {
+        /// The disk; of a partition, the disk that it is on
+        device: PathBuf,
+        /// Changes are told apart in chunks of this size
+        #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::bytes_u32)]
+        chunk_size: u32,
+    },
+    /// List the tracked disks, and what was written to them since their last epoch
+    List,
+    /// End an epoch: print what changed since the cut whose token is given, as 'backup --changed' takes it
+    ///
+    /// Exits with 3 when that is not known; back up without --changed then. The new token is written beside the given one, as FILE.new.
+    /// Rename it to FILE when the backup of this cut is done; if that backup fails, leave FILE as it is.
+    Epoch {
+        /// The disk
+        device: PathBuf,
+        /// The token of the last cut that has a backup; a first epoch finds none there
+        #[arg(long, value_name = "FILE")]
+        token: PathBuf,
+        /// A shell command that takes the cut: a snapshot of the disk. Without one, the disk must not be written until it is backed up
+        #[arg(long, value_name = "COMMAND")]
+        cut: Option<String>,
+    },
+    /// Stop tracking a disk, or with --all every disk
+    Remove {
+        /// The disk
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        device: Option<PathBuf>,
+        /// Detach the tracker, whatever version of icecore attached it
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+impl TrackArgs {
+    pub(in crate::cli) fn settle(self) -> (Settings, Voice) {
+        let act = match self.command {
+            TrackCommand::Add { device, chunk_size } => Act::Add { device, chunk_bytes: chunk_size },
+            TrackCommand::List => Act::List,
+            TrackCommand::Epoch { device, token, cut } => Act::Epoch { device, token, cut },
+            TrackCommand::Remove { device: Some(device), .. } => Act::Remove { device },
+            TrackCommand::Remove { device: None, .. } => Act::Detach,
+        };
+        let place = tracking::Settings { bpffs: self.bpffs, state: self.state, ..tracking::Settings::default() };
+        (Settings { place, act }, self.json.settle())
+    }
+}

@@ -1,0 +1,149 @@
+//! Tracking from outside: the change list of an epoch makes a backup that is the disk, or there is none and a reason.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use icecore::testkit;
+use icecore::testkit::loop_device::LoopDevice;
+use icecore::tracking::{Settings, obstacles};
+use serde_json::Value;
+
+use crate::world::{Run, World, noise};
+
+const SIZE: u64 = 32 << 20;
+
+/// A world with a tracker of its own and a disk.
+struct Tracked {
+    world: World,
+    device: LoopDevice,
+    _turn: File,
+}
+
+impl Tracked {
+    fn new() -> Option<Self> {
+        let obstacles = obstacles(&Settings::default());
+        if !obstacles.is_empty() {
+            testkit::skip(&obstacles.join("; "));
+            return None;
+        }
+        // The same lock as that of the tests of the tracker itself, so that each has its disks and their counts to itself.
+        let turn = File::create("/var/tmp/icecore-tracking-tests.lock").unwrap();
+        turn.lock().unwrap();
+        let world = World::new();
+        world.image("image", SIZE as usize, 1);
+        let device = LoopDevice::attach(&world.path("image")).ok()?;
+        Some(Self { world, device, _turn: turn })
+    }
+
+    fn disk(&self) -> &str {
+        self.device.path().to_str().unwrap()
+    }
+
+    fn track(&self, arguments: &[&str]) -> Run {
+        self.world.run(&[&["track", "--bpffs", "bpf", "--state", "state"], arguments].concat())
+    }
+
+    fn epoch(&self, more: &[&str]) -> Run {
+        self.track(&[&["epoch", self.disk(), "--token", "token"], more].concat())
+    }
+
+    fn keep_token(&self) {
+        fs::rename(self.world.path("token.new"), self.world.path("token")).unwrap();
+    }
+
+    fn write(&self, offset: u64, seed: u64) {
+        let file = OpenOptions::new().write(true).open(self.device.path()).unwrap();
+        file.write_all_at(&noise(100_000, seed), offset).unwrap();
+        file.sync_all().unwrap();
+    }
+
+    fn backup(&self, more: &[&str]) -> Run {
+        self.world.backup(self.disk(), &[&["--volume", "disk"], more].concat())
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        let _may_not_be_mounted = Command::new("umount").arg("--lazy").arg(self.world.path("bpf")).output();
+    }
+}
+
+/// What every subcommand prints, for the comparison with its documentation.
+pub fn outputs() -> Option<Vec<Value>> {
+    let tracked = Tracked::new()?;
+    let json = |arguments: &[&str], code: i32| tracked.track(&[arguments, &["--json"]].concat()).exits(code).json();
+    let disk = tracked.disk();
+    let mut outputs = vec![json(&["add", disk], 0), json(&["epoch", disk, "--token", "token"], 3)];
+    tracked.keep_token();
+    tracked.write(0, 5);
+    assert!(Command::new("blkdiscard").args(["--length", "65536", disk]).status().unwrap().success());
+    outputs.extend([json(&["list"], 0), json(&["epoch", disk, "--token", "token"], 0), json(&["remove", disk], 0)]);
+    Some(outputs)
+}
+
+#[test]
+fn a_chain_of_epochs_makes_backups_that_are_the_disk() {
+    let Some(tracked) = Tracked::new() else { return };
+    let world = &tracked.world;
+    assert!(tracked.track(&["add", tracked.disk()]).exits(0).out.contains("is tracked by requests"));
+    let first = tracked.epoch(&[]).exits(3).says("the first of its chain");
+    assert_eq!(first.out, "");
+    tracked.backup(&[]).exits(0);
+    tracked.keep_token();
+    for round in 0..3 {
+        tracked.write(1_000_000 * (round + 1), round + 10);
+        let list = tracked.epoch(&[]).exits(0).out;
+        assert!(list.lines().count() == 1, "{list}");
+        fs::write(world.path("changes"), list).unwrap();
+        let report = tracked.backup(&["--changed", "changes", "--audit-share", "0.5", "--json"]).exits(0).json();
+        assert!(report["point"]["read_bytes"].as_u64().unwrap() < 1 << 20, "{report}");
+        tracked.keep_token();
+        world.expect("latest", &fs::read(tracked.device.path()).unwrap());
+    }
+    assert!(tracked.track(&["list"]).exits(0).out.contains("64.0 KiB"));
+    tracked.track(&["remove", tracked.disk()]).exits(0);
+    tracked.epoch(&[]).exits(2).says("is not tracked");
+    assert_eq!(tracked.track(&["list"]).exits(0).out, "no disk is tracked\n");
+}
+
+#[test]
+fn a_token_whose_backup_failed_leads_to_an_unknown_delta_and_never_to_a_short_one() {
+    let Some(tracked) = Tracked::new() else { return };
+    tracked.track(&["add", tracked.disk()]).exits(0);
+    tracked.epoch(&[]).exits(3);
+    tracked.keep_token();
+    tracked.write(0, 2);
+    tracked.epoch(&[]).exits(0);
+    // No backup was made of it, so the token stays as it was.
+    tracked.write(9_000_000, 3);
+    let told = tracked.epoch(&[]).exits(3).says("the token is not that of the last cut");
+    assert_eq!(told.out, "");
+}
+
+#[test]
+fn the_cut_is_taken_inside_the_epoch_and_one_that_fails_loses_nothing() {
+    let Some(tracked) = Tracked::new() else { return };
+    tracked.track(&["add", tracked.disk()]).exits(0);
+    tracked.epoch(&[]).exits(3);
+    tracked.keep_token();
+    tracked.write(5 << 20, 2);
+    tracked.epoch(&["--cut", "echo no >&2; exit 7"]).exits(1).says("the command that takes the cut failed");
+    let write = format!("dd if=/dev/zero of={} bs=4k seek=4000 count=1 conv=notrunc,fsync status=none", tracked.disk());
+    let list = tracked.epoch(&["--cut", &format!("echo said; {write}")]).exits(0).out;
+    assert_eq!(list, "5242880 131072\n16384000 65536\n");
+}
+
+#[test]
+fn what_cannot_be_tracked_is_refused_with_a_reason() {
+    let Some(tracked) = Tracked::new() else { return };
+    tracked.track(&["add", "/dev/null"]).exits(2).says("it is no block device");
+    tracked.track(&["add", tracked.disk(), "--chunk-size", "10000"]).exits(2).says("a power of two");
+    tracked.track(&["epoch", tracked.disk(), "--token", "token"]).exits(2).says("is not tracked");
+    fs::write(tracked.world.path("token"), "nonsense").unwrap();
+    tracked.epoch(&[]).exits(2).says("this is no token of a cut");
+    tracked.track(&["remove"]).exits(2);
+    tracked.track(&["remove", "--all"]).exits(0);
+    assert!(Path::new(tracked.disk()).exists());
+}
