@@ -10,7 +10,7 @@
 
 mod holes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::cancel::Cancel;
 use crate::base::extent::Extent;
@@ -51,6 +51,9 @@ pub struct SalvageReport {
 /// Where files that lack bytes go, from the target on.
 const PARTIAL: &[u8] = b"lost+found/partial/";
 
+/// What is said of a file that could be read when it was tried again.
+const READ_AT_LAST: &str = "it could not be read at first, and then it could; all of it is here";
+
 /// Extracts the whole tree.
 pub fn salvage(
     tree: &PiecedTree,
@@ -63,6 +66,12 @@ pub fn salvage(
     let whole = ExtractOptions { partial: false, ..options };
     let mut report =
         SalvageReport { whole: extract(tree, &root, b"", destination, whole, progress, cancel)?, ..Default::default() };
+    let from_past = take_from_past(tree, &mut report.whole.findings)?;
+    if !from_past.is_empty() {
+        // The tree now shows nothing but these, whole.
+        tree.select(&|path| from_past.contains(path))?;
+        merge(&mut report.whole, extract(tree, &root, b"", destination, whole, progress, cancel)?);
+    }
     let aside = set_aside(tree, &mut report.whole.findings)?;
     if aside.is_empty() {
         return Ok(report);
@@ -73,6 +82,43 @@ pub fn salvage(
     report.incomplete = incomplete(aside, second.findings, &mut report.whole.findings);
     holes::write(destination, &report.incomplete, options)?;
     Ok(report)
+}
+
+impl Aside {
+    fn incomplete(self, kept_as: Vec<u8>, missing: Vec<Extent>, reason: String) -> Incomplete {
+        Incomplete { path: self.path, inode: self.file.number, size: self.file.size, kept_as, missing, reason }
+    }
+}
+
+/// Files that were given up for lack of bytes, and that an earlier point has as they are: these are no findings any more.
+fn take_from_past(tree: &PiecedTree, findings: &mut FileFindings) -> Result<BTreeSet<Vec<u8>>, JobError> {
+    let mut taken = BTreeSet::new();
+    let mut failed = None;
+    findings.list.retain(|finding| {
+        let file = resolve(tree, &finding.path, Links::Keep).ok().filter(|file| file.kind == FileKind::Regular);
+        let is_lost = finding.kind == FileFindingKind::Lost;
+        let took = file.filter(|_| is_lost).map_or(Ok(false), |file| tree.take_from_past(&file));
+        match took {
+            Ok(true) => !taken.insert(finding.path.clone()),
+            Ok(false) => true,
+            Err(error) => {
+                failed = Some(error);
+                true
+            }
+        }
+    });
+    findings.harm -= taken.len() as u64;
+    failed.map_or(Ok(taken), |error| Err(error.into()))
+}
+
+/// Adds what a further extraction did; its directories were there already.
+fn merge(report: &mut ExtractReport, more: ExtractReport) {
+    report.files += more.files;
+    report.hard_links += more.hard_links;
+    report.data_bytes += more.data_bytes;
+    report.findings.harm += more.findings.harm;
+    report.findings.left_out += more.findings.left_out;
+    report.findings.list.extend(more.findings.list);
 }
 
 /// A file that was given up, and its name among those that lack bytes.
@@ -119,18 +165,17 @@ fn keep_apart(tree: &PiecedTree, finding: &FileFinding) -> Result<Option<(Vec<u8
 fn incomplete(mut aside: BTreeMap<Vec<u8>, Aside>, second: FileFindings, findings: &mut FileFindings) -> Vec<Incomplete> {
     let mut incomplete = Vec::new();
     for FileFinding { path: kept_as, kind, reason, missing } in second.list {
-        let found = aside.get(&kept_as);
-        match (kind, found) {
-            (FileFindingKind::Partial, Some(Aside { path, file })) => {
-                let (path, inode, size) = (path.clone(), file.number, file.size);
-                incomplete.push(Incomplete { path, inode, size, kept_as, missing, reason });
+        match (kind, aside.remove(&kept_as)) {
+            (FileFindingKind::Partial, Some(file)) => incomplete.push(file.incomplete(kept_as, missing, reason)),
+            (FileFindingKind::Lost, Some(file)) => findings.add(file.path, kind, reason),
+            (_, Some(file)) => {
+                findings.add(file.path.clone(), kind, reason);
+                aside.insert(kept_as, file);
             }
-            (FileFindingKind::Lost, Some(Aside { path, .. })) => {
-                findings.add(path.clone(), kind, reason);
-                aside.remove(&kept_as);
-            }
-            _ => findings.add(kept_as, kind, reason),
+            (_, None) => findings.add(kept_as, kind, reason),
         }
     }
+    let whole = aside.into_iter().map(|(kept_as, file)| file.incomplete(kept_as, Vec::new(), READ_AT_LAST.to_owned()));
+    incomplete.extend(whole);
     incomplete
 }

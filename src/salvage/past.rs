@@ -126,15 +126,20 @@ impl Filler<'_> {
     }
 
     fn take(&self, number: u64) -> Result<(), SalvageError> {
-        let statement = "UPDATE inode SET past = ?, missing = 0, doubt = NULL, proof = 0 WHERE number = ?";
-        self.finds.run(statement, params![u32::try_from(self.index).unwrap_or(0), number.cast_signed()])?;
-        Ok(())
+        take(self.finds, self.index, number)
     }
 
     fn note(&mut self, spot: &Spot<'_>, inode: &Inode) -> ControlFlow<()> {
         let considered = self.consider(spot, inode);
         stop_on(considered, &mut self.failed)
     }
+}
+
+/// Notes that an inode is taken from earlier point `index`.
+pub(super) fn take(finds: &Finds, index: usize, number: u64) -> Result<(), SalvageError> {
+    let statement = "UPDATE inode SET past = ?, missing = 0, doubt = NULL, proof = 0 WHERE number = ?";
+    finds.run(statement, params![u32::try_from(index).unwrap_or(0), number.cast_signed()])?;
+    Ok(())
 }
 
 /// The same content under the same map: whatever changes either changes these.

@@ -118,6 +118,19 @@ impl PiecedTree {
         select::select(self, wants)
     }
 
+    /// Takes a file of which bytes cannot be read from an earlier point, if one has the very same. True if it does from now on.
+    pub fn take_from_past(&self, file: &Inode) -> Result<bool, SalvageError> {
+        if numbers::past_of(file.number).is_some() {
+            // Under another name it was taken before.
+            return Ok(true);
+        }
+        let same = |past: &Past| past.filesystem.inode(file.number).is_ok_and(|then| past::is_unchanged(file, &then));
+        match self.pasts.iter().position(same) {
+            Some(index) => past::take(&self.finds(), index, file.number.0).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// Puts a file into the tree of files that lack bytes, under a name of its own, which it returns.
     pub fn set_aside(&self, file: &Inode, name: &[u8]) -> Result<Vec<u8>, SalvageError> {
         let finds = self.finds();

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::files::ext4;
 use crate::tree_facts::{Exactness, facts, same};
-use crate::world::{World, change, files_below, noise};
+use crate::world::{World, change, damage, files_below, noise};
 
 const MIB: u64 = 1 << 20;
 const EXACT: Exactness = Exactness { holes: true, sockets: true };
@@ -247,4 +247,27 @@ fn a_volume_without_any_file_system_is_refused_with_its_reason() {
     fs::write(world.path("zeros"), vec![0; 4 << 20]).unwrap();
     world.run(&["check-volume", "zeros"]).exits(1).says("nothing but zeros");
     world.run(&["salvage", "zeros:/etc", "--list"]).exits(2).says("--path");
+}
+
+#[test]
+fn data_that_cannot_be_read_comes_from_an_earlier_point_that_has_the_same_file() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    let other = world.text("other");
+    world.run(&["init", &other]).exits(0);
+    world.run(&["backup", volume.text(), "--volume", "disk", "--repo", &other]).exits(0);
+    // The same volume in a repository of its own, of which a pack is damaged: its content cannot be had whole.
+    world.backup(volume.text(), &["--volume", "disk"]).exits(0);
+    for pack in files_below(&world.path("repository/packs")) {
+        damage(&pack);
+    }
+    world.run(&["salvage", "disk@latest", "--to", "without"]).exits(3);
+    let run = world.run(&["salvage", "disk@latest", "--to", "with", "--history", &other, "--json"]);
+    let lost = |root: &str| (0..300).filter(|index| !world.path(&format!("{root}/many/file-{index:04}")).exists()).count();
+    let held = |root: &str, name: &str, content: &[u8]| {
+        fs::read(world.path(&format!("{root}/{name}"))).is_ok_and(|found| found == content)
+    };
+    let whole = |root: &str| held(root, "home/two", &noise(2 << 20, 2)) && held(root, "home/deep/down/one", &noise(70_000, 1));
+    assert!(!whole("without") || lost("without") > 0, "nothing was damaged");
+    assert!(whole("with") && lost("with") == 0, "{run:#?}");
 }
