@@ -1,7 +1,5 @@
 //! The last steps to a tree: names that cannot all be true go, and what no name leads to from the root is put into `lost+found`.
 
-use std::collections::BTreeSet;
-
 use rusqlite::params;
 
 use super::error::SalvageError;
@@ -118,8 +116,7 @@ fn name_adrift(wreck: &dyn Wreck, finds: &Finds, root: u64, home: u64) -> Result
         finds.add_inode(made_up(home))?;
         finds.add_name(root, NAME, home, NameProof::None)?;
     }
-    let taken: BTreeSet<u64> = BTreeSet::from([home]);
-    for (number, is_directory) in adrift.into_iter().filter(|(number, _)| !taken.contains(number)) {
+    for (number, is_directory) in adrift.into_iter().filter(|(number, _)| *number != home) {
         let ending = if is_directory { "" } else { ending(wreck, number) };
         let name = match block_of(number) {
             Some(at) => format!("#block-{at}"),
