@@ -95,8 +95,16 @@ pub(super) fn settle(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageErro
             None => homeless.push(stray),
         }
     }
+    // What one block of a directory tells, it tells for all that share its key.
+    for stray in &homeless {
+        if let Some(home) = voted(finds, stray)? {
+            share(finds, stray, home)?;
+        }
+    }
     for stray in homeless {
-        let home = voted(finds, &stray)?.unwrap_or_else(|| of_block(stray.at.cast_unsigned()));
+        share(finds, &stray, of_block(stray.at.cast_unsigned()))?;
+        let home = told(finds, &stray)?.map(|(home, _)| home).or(voted(finds, &stray)?);
+        let home = home.unwrap_or_else(|| of_block(stray.at.cast_unsigned()));
         take_in(wreck, finds, &stray, home, NameProof::Plausible)?;
     }
     // Older copies only fill what is still open: of the directory that has a broken block in their place, or that they name.
@@ -144,6 +152,14 @@ fn told(finds: &Finds, stray: &Stray) -> Result<Option<(u64, NameProof)>, Salvag
 fn broken_in_place(finds: &Finds, stray: &Stray) -> Result<Option<u64>, SalvageError> {
     let question = "SELECT directory FROM broken WHERE at = ? LIMIT 1";
     Ok(finds.one(question, params![stray.at], |row| row.get::<_, i64>(0))?.map(i64::cast_unsigned))
+}
+
+/// Notes the directory of all blocks with the key of this one, unless it is known.
+fn share(finds: &Finds, stray: &Stray, home: u64) -> Result<(), SalvageError> {
+    if let Some(key) = stray.key {
+        finds.run("INSERT OR IGNORE INTO key VALUES (?, ?)", params![key, home.cast_signed()])?;
+    }
+    Ok(())
 }
 
 /// The directory that most of the directories in the block call their parent.

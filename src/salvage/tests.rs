@@ -157,6 +157,23 @@ fn a_block_without_a_word_of_its_own_goes_where_its_directories_say() {
 }
 
 #[test]
+fn blocks_that_share_a_key_stay_together_even_if_nobody_knows_their_directory() {
+    let mut wreck = ModelWreck::new();
+    let files = [&b"a"[..], b"b", b"c"].map(|name| {
+        let file = wreck.model.file(wreck.root, name, name);
+        wreck.model.remove_entry(wreck.root, name);
+        file
+    });
+    wreck.stray(None, Some(5), None, &[(b"a", files[0], false)]);
+    wreck.stray(None, Some(6), None, &[(b"b", files[1], false)]);
+    wreck.stray(None, Some(5), None, &[(b"c", files[2], false)]);
+    let paths: Vec<String> = shown(&pieced(wreck)).into_iter().map(|(path, _)| path).collect();
+    let folder = |name: &str| paths.iter().find_map(|path| path.strip_suffix(&format!("/{name}"))).unwrap().to_owned();
+    assert_eq!(folder("a"), folder("c"), "{paths:?}");
+    assert_ne!(folder("a"), folder("b"), "{paths:?}");
+}
+
+#[test]
 fn a_block_that_nobody_knows_keeps_its_names_in_a_directory_of_its_own() {
     let mut wreck = ModelWreck::new();
     let file = wreck.model.file(wreck.root, b"letter", b"dear");
