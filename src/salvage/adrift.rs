@@ -13,8 +13,8 @@ use crate::filesystem::{InodeNumber, Proof, Wreck};
 pub(super) const NAME: &[u8] = b"lost+found";
 /// Loops of directories that are cut. Each takes a lie on disk.
 const MAX_LOOPS: usize = 1000;
-/// Files and directories without a name that get one.
-const MAX_ADRIFT: i64 = 1 << 24;
+/// Files and directories without a name that are held at once.
+const BATCH: i64 = 64 << 10;
 
 /// Makes a tree of what was found.
 pub(super) fn settle(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageError> {
@@ -104,27 +104,34 @@ fn lost_and_found(finds: &Finds, root: u64) -> Result<u64, SalvageError> {
 
 /// Calls what has no name by its number. What is free, or lies where others lie, was deleted long ago.
 fn name_adrift(wreck: &dyn Wreck, finds: &Finds, root: u64, home: u64) -> Result<(), SalvageError> {
-    let question = "SELECT number, directory FROM inode WHERE number <> ? AND in_use IS NOT 0
-        AND (doubt IS NULL OR in_use = 1 OR directory) AND NOT EXISTS (SELECT 1 FROM name WHERE name.inode = number) LIMIT ?";
-    let adrift = finds.all(question, params![root.cast_signed(), MAX_ADRIFT], |row| {
+    let mut after = i64::MIN;
+    loop {
+        let adrift = adrift(finds, root, after)?;
+        let Some((last, _)) = adrift.last() else { return Ok(()) };
+        after = last.cast_signed();
+        if home == LOST_AND_FOUND {
+            finds.add_inode(made_up(home))?;
+            finds.add_name(root, NAME, home, NameProof::None)?;
+        }
+        for (number, is_directory) in adrift.into_iter().filter(|(number, _)| *number != home) {
+            let ending = if is_directory { "" } else { ending(wreck, number) };
+            let name = match block_of(number) {
+                Some(at) => format!("#block-{at}"),
+                None => format!("#{number}{ending}"),
+            };
+            finds.add_name(home, name.as_bytes(), number, NameProof::None)?;
+        }
+    }
+}
+
+/// The next of those without a name: number, and whether it is a directory.
+fn adrift(finds: &Finds, root: u64, after: i64) -> Result<Vec<(u64, bool)>, SalvageError> {
+    let question = "SELECT number, directory FROM inode WHERE number > ? AND number <> ? AND in_use IS NOT 0
+        AND (doubt IS NULL OR in_use = 1 OR directory) AND NOT EXISTS (SELECT 1 FROM name WHERE name.inode = number)
+        ORDER BY number LIMIT ?";
+    Ok(finds.all(question, params![after, root.cast_signed(), BATCH], |row| {
         Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, bool>(1)?))
-    })?;
-    if adrift.is_empty() {
-        return Ok(());
-    }
-    if home == LOST_AND_FOUND {
-        finds.add_inode(made_up(home))?;
-        finds.add_name(root, NAME, home, NameProof::None)?;
-    }
-    for (number, is_directory) in adrift.into_iter().filter(|(number, _)| *number != home) {
-        let ending = if is_directory { "" } else { ending(wreck, number) };
-        let name = match block_of(number) {
-            Some(at) => format!("#block-{at}"),
-            None => format!("#{number}{ending}"),
-        };
-        finds.add_name(home, name.as_bytes(), number, NameProof::None)?;
-    }
-    Ok(())
+    })?)
 }
 
 fn ending(wreck: &dyn Wreck, number: u64) -> &'static str {

@@ -136,7 +136,8 @@ fn doubt_both(finds: &Finds, one: i64, other: i64, at: i64) -> Result<(), rusqli
 pub(super) fn find_free(wreck: &dyn Wreck, finds: &Finds) -> Result<Vec<String>, SalvageError> {
     let Allocation { free, doubts } = wreck.allocation();
     let follows = !wreck.damage().is_empty() || wreck.view().stale().is_some();
-    let doubts = if follows { Vec::new() } else { doubts.into_iter().map(|doubt| doubt.reason).collect() };
+    let doubts =
+        if follows { Vec::new() } else { doubts.into_iter().map(|doubt| format!("free space: {}", doubt.reason)).collect() };
     if free.is_empty() {
         return Ok(doubts);
     }

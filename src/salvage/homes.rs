@@ -15,6 +15,16 @@ use crate::base::cancel::Cancel;
 use crate::base::progress::{Progress, Step};
 use crate::filesystem::{InodeNumber, Proof, StrayBlock, Wreck};
 
+/// Stray blocks that are sorted: a hundred MiB of rows, and gigabytes of directories.
+const MOST_STRAYS: i64 = 1 << 21;
+
+/// Says so when there are more stray blocks than are sorted.
+pub(super) fn beyond_limit(finds: &Finds) -> Result<Option<String>, SalvageError> {
+    let count = finds.count("SELECT count(*) FROM stray")?;
+    let limit = MOST_STRAYS.cast_unsigned();
+    Ok((count > limit).then(|| format!("names in {} of {count} stray directory blocks were not looked at", count - limit)))
+}
+
 /// True when a name may be missing that a stray block could have.
 pub(super) fn are_wanted(finds: &Finds, root: u64) -> Result<bool, SalvageError> {
     let questions = [
@@ -117,11 +127,10 @@ pub(super) fn settle(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageErro
     Ok(())
 }
 
-/// A block takes 512 bytes of the volume at least; these rows take forty of memory.
+/// All stray blocks, as far as they are sorted; those that name their directory first.
 fn strays(finds: &Finds) -> Result<Vec<Stray>, SalvageError> {
-    const MOST: i64 = 1 << 21;
     let question = "SELECT at, directory, key, proof, older FROM stray ORDER BY directory IS NULL, at LIMIT ?";
-    Ok(finds.all(question, params![MOST], |row| {
+    Ok(finds.all(question, params![MOST_STRAYS], |row| {
         let directory = row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned);
         Ok(Stray {
             at: row.get(0)?,

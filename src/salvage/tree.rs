@@ -53,11 +53,12 @@ impl PiecedTree {
         inodes::add_older(wreck.as_ref(), &finds, cancel)?;
         progress.begin("comparing claims", 0);
         claims::find_double(&finds)?;
-        let accounts = claims::find_free(wreck.as_ref(), &finds)?;
+        let mut accounts = claims::find_free(wreck.as_ref(), &finds)?;
         if homes::are_wanted(&finds, wreck.root().0)? {
             progress.begin("finding directories", wreck.volume().size());
             homes::collect(wreck.as_ref(), &finds, progress, cancel)?;
             homes::settle(wreck.as_ref(), &finds)?;
+            accounts.extend(homes::beyond_limit(&finds)?);
         }
         if !pasts.is_empty() {
             progress.begin("asking earlier points", 0);
@@ -86,7 +87,7 @@ impl PiecedTree {
     /// What is wrong with the geometry, the journal, and the accounts of free space.
     #[must_use]
     pub fn damage(&self) -> Vec<String> {
-        let accounts = self.accounts.iter().map(|reason| format!("free space: {reason}"));
+        let accounts = self.accounts.iter().cloned();
         let mended = self.mended.iter().map(|what| format!("a flipped bit was put right: {what}"));
         self.wreck.damage().iter().map(ToString::to_string).chain(accounts).chain(mended).collect()
     }
