@@ -68,9 +68,9 @@ pub fn salvage(
         SalvageReport { whole: extract(tree, &root, b"", destination, whole, progress, cancel)?, ..Default::default() };
     let from_past = take_from_past(tree, &mut report.whole.findings)?;
     if !from_past.is_empty() {
-        // The tree now shows nothing but these, whole.
         tree.select(&|path| from_past.contains(path))?;
         merge(&mut report.whole, extract(tree, &root, b"", destination, whole, progress, cancel)?);
+        tree.unselect()?;
     }
     let aside = set_aside(tree, &mut report.whole.findings)?;
     if aside.is_empty() {

@@ -1,5 +1,7 @@
 //! What was found, in a temporary table: its size is bounded by the disk, its memory by a cache.
 
+use std::cell::Cell;
+
 use rusqlite::{Connection, Error, OptionalExtension, Row, ToSql, params};
 
 use super::evidence::NameProof;
@@ -13,7 +15,7 @@ CREATE TABLE inode (
     number INTEGER PRIMARY KEY, directory INTEGER NOT NULL, links INTEGER NOT NULL, proof INTEGER NOT NULL, in_use INTEGER,
     made_up INTEGER NOT NULL DEFAULT 0, whole INTEGER NOT NULL DEFAULT 1, missing INTEGER NOT NULL DEFAULT 0, past INTEGER, doubt TEXT);
 CREATE TABLE name (
-    directory INTEGER NOT NULL, name BLOB NOT NULL, inode INTEGER NOT NULL, proof INTEGER NOT NULL, wanted INTEGER NOT NULL DEFAULT 1,
+    directory INTEGER NOT NULL, name BLOB NOT NULL, inode INTEGER NOT NULL, proof INTEGER NOT NULL, wanted INTEGER NOT NULL,
     PRIMARY KEY (directory, name)) WITHOUT ROWID;
 CREATE INDEX name_by_inode ON name (inode);
 CREATE TABLE lost (first INTEGER PRIMARY KEY, after INTEGER NOT NULL, reason TEXT NOT NULL);
@@ -32,6 +34,8 @@ CREATE TABLE key (key INTEGER PRIMARY KEY, directory INTEGER NOT NULL);
 #[derive(Debug)]
 pub(super) struct Finds {
     connection: Connection,
+    /// How many selections are in force, one within the other: names that are wanted less are hidden.
+    selections: Cell<i64>,
 }
 
 /// What is known of an inode.
@@ -78,7 +82,7 @@ impl Finds {
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{CACHE_KIBIBYTES}; {TABLES} BEGIN;"
         ))?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { connection })
+        Ok(Self { connection, selections: Cell::new(0) })
     }
 
     /// Runs a statement.
@@ -148,8 +152,38 @@ impl Finds {
 
     /// Adds a name, unless the directory has it already. True if it is new.
     pub(super) fn add_name(&self, directory: u64, name: &[u8], inode: u64, proof: NameProof) -> Result<bool, Error> {
-        let statement = "INSERT OR IGNORE INTO name (directory, name, inode, proof) VALUES (?, ?, ?, ?)";
-        Ok(self.run(statement, params![directory.cast_signed(), name, inode.cast_signed(), proof.number()])? > 0)
+        let statement = "INSERT OR IGNORE INTO name (directory, name, inode, proof, wanted) VALUES (?, ?, ?, ?, ?)";
+        let values = params![directory.cast_signed(), name, inode.cast_signed(), proof.number(), self.selections.get()];
+        Ok(self.run(statement, values)? > 0)
+    }
+
+    /// Up to `most` names of a directory that are shown, and their inodes, in the order of their bytes after `after`.
+    pub(super) fn names(&self, directory: u64, after: &[u8], most: i64) -> Result<Vec<(Vec<u8>, u64)>, Error> {
+        let question = "SELECT name, inode FROM name WHERE directory = ? AND name > ? AND wanted >= ? ORDER BY name LIMIT ?";
+        self.all(question, params![directory.cast_signed(), after, self.selections.get(), most], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+        })
+    }
+
+    /// Marks a shown name for the selection that is being made.
+    pub(super) fn want(&self, directory: u64, name: &[u8]) -> Result<(), Error> {
+        let shown = self.selections.get();
+        let statement = "UPDATE name SET wanted = ? WHERE directory = ? AND name = ? AND wanted = ?";
+        self.run(statement, params![shown + 1, directory.cast_signed(), name, shown])?;
+        Ok(())
+    }
+
+    /// Hides every name that the selection being made does not want.
+    pub(super) fn begin_selection(&self) {
+        self.selections.set(self.selections.get() + 1);
+    }
+
+    /// Shows again what the last selection hid.
+    pub(super) fn end_selection(&self) -> Result<(), Error> {
+        let before = self.selections.get() - 1;
+        self.run("UPDATE name SET wanted = ? WHERE wanted > ?", params![before, before])?;
+        self.selections.set(before);
+        Ok(())
     }
 
     /// What vouches best for a name of an inode.

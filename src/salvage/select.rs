@@ -2,8 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use rusqlite::params;
-
 use super::error::SalvageError;
 use super::inodes::stop_on;
 use super::tree::PiecedTree;
@@ -16,7 +14,7 @@ pub(super) fn select(tree: &PiecedTree, wants: &dyn Fn(&[u8]) -> bool) -> Result
     let _ended = walk(tree, &root, b"", &mut selector);
     let Selector { wanted, failed, .. } = selector;
     failed.map_or(Ok(()), Err)?;
-    tree.finds().run("UPDATE name SET wanted = (wanted = 2)", &[])?;
+    tree.finds().begin_selection();
     Ok(wanted)
 }
 
@@ -32,19 +30,13 @@ struct Selector<'a> {
 }
 
 impl Selector<'_> {
-    fn mark(&self, directory: u64, name: &[u8]) -> Result<(), SalvageError> {
-        let statement = "UPDATE name SET wanted = 2 WHERE directory = ? AND name = ? AND wanted = 1";
-        self.tree.finds().run(statement, params![directory.cast_signed(), name])?;
-        Ok(())
-    }
-
     /// Marks a name, and all that lead to it.
     fn want(&mut self, name: &[u8]) -> Result<(), SalvageError> {
         self.wanted += 1;
         let holders = self.way.iter().map(|(number, _)| *number);
         let names = self.way.iter().skip(1).map(|(_, name)| name.as_slice()).chain([name]);
         for (directory, name) in holders.zip(names) {
-            self.mark(directory, name)?;
+            self.tree.finds().want(directory, name)?;
         }
         Ok(())
     }

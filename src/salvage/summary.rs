@@ -2,6 +2,7 @@
 
 use super::error::SalvageError;
 use super::finds::Finds;
+use crate::filesystem::Proof;
 
 /// Numbers of the whole volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,7 +19,7 @@ pub struct Summary {
     pub adrift: u64,
     /// Files that lack bytes.
     pub partial: u64,
-    /// Files that something contradicts.
+    /// Files that something contradicts, or that are older than what was lost.
     pub doubtful: u64,
     /// Inodes that cannot be read; not all of them were in use.
     pub lost_inodes: u64,
@@ -39,7 +40,8 @@ pub(super) fn of(finds: &Finds) -> Result<Summary, SalvageError> {
         broken_directories: finds.count("SELECT count(*) FROM inode WHERE NOT whole")?,
         adrift: finds.count("SELECT count(*) FROM name WHERE proof = 4")?,
         partial: finds.count("SELECT count(*) FROM inode WHERE missing > 0")?,
-        doubtful: finds.count("SELECT count(*) FROM inode WHERE doubt IS NOT NULL")?,
+        doubtful: finds
+            .count(&format!("SELECT count(*) FROM inode WHERE doubt IS NOT NULL OR proof = {}", Proof::OlderCopy as i64))?,
         lost_inodes: finds.count("SELECT coalesce(sum(after - first), 0) FROM lost")?,
         lost_names: finds.count("SELECT count(*) FROM name WHERE NOT EXISTS (SELECT 1 FROM inode WHERE number = name.inode)")?,
         from_past: finds.count("SELECT count(*) FROM inode WHERE past IS NOT NULL")?,

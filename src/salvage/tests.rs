@@ -297,6 +297,40 @@ fn a_selection_keeps_what_matches_and_the_way_to_it() {
 }
 
 #[test]
+fn a_selection_within_a_selection_ends_where_it_began() {
+    let mut wreck = ModelWreck::new();
+    let etc = wreck.model.directory(wreck.root, b"etc");
+    let hosts = wreck.model.file(etc, b"hosts", b"local");
+    wreck.model.file(etc, b"other", b"");
+    wreck.model.file(wreck.root, b"file", b"begin");
+    let tree = pieced(wreck);
+    let (whole, part) = (
+        [("etc", "/"), ("etc/hosts", "local"), ("etc/other", ""), ("file", "begin")],
+        [("etc", "/"), ("etc/hosts", "local"), ("etc/other", "")],
+    );
+    tree.select(&|path| path == b"etc").unwrap();
+    check(&tree, &part);
+    assert_eq!(tree.select(&|path| path == b"etc/hosts" || path == b"file").unwrap(), 1);
+    check(&tree, &part[..2]);
+    tree.set_aside(&tree.inode(hosts).unwrap(), b"hosts").unwrap();
+    let has_aside = |tree: &PiecedTree| {
+        let mut seen = false;
+        tree.list(&tree.partial_root(), &mut |_entry| {
+            seen = true;
+            ControlFlow::Break(())
+        })
+        .unwrap();
+        seen
+    };
+    tree.unselect().unwrap();
+    check(&tree, &part);
+    assert!(has_aside(&tree));
+    tree.unselect().unwrap();
+    check(&tree, &whole);
+    assert!(has_aside(&tree));
+}
+
+#[test]
 fn what_was_set_aside_stands_in_a_tree_of_its_own() {
     let mut wreck = ModelWreck::new();
     wreck.model.special(wreck.root, b"pipe", FileKind::Fifo);

@@ -114,9 +114,14 @@ impl PiecedTree {
         })
     }
 
-    /// Shows from now on only what `wants` its path, and the directories on the way to it.
+    /// Shows only what `wants` its path of what is shown now, and the directories on the way to it, until [`Self::unselect`].
     pub fn select(&self, wants: &dyn Fn(&[u8]) -> bool) -> Result<u64, SalvageError> {
         select::select(self, wants)
+    }
+
+    /// Shows again what the last selection hid.
+    pub fn unselect(&self) -> Result<(), SalvageError> {
+        Ok(self.finds().end_selection()?)
     }
 
     /// Takes a file of which bytes cannot be read from an earlier point, if one has the very same. True if it does from now on.
@@ -195,11 +200,8 @@ impl PiecedTree {
     }
 
     fn page(&self, directory: InodeNumber, after: &[u8]) -> Result<Vec<Entry>, FilesystemError> {
-        let question = "SELECT name, inode FROM name WHERE directory = ? AND name > ? AND wanted > 0 ORDER BY name LIMIT ?";
-        let read =
-            |row: &rusqlite::Row<'_>| Ok(Entry { name: row.get(0)?, inode: InodeNumber(row.get::<_, i64>(1)?.cast_unsigned()) });
-        let page = self.finds().all(question, params![directory.0.cast_signed(), after, PAGE], read);
-        page.map_err(|error| lost(directory, &error.to_string()))
+        let page = self.finds().names(directory.0, after, PAGE).map_err(|error| lost(directory, &error.to_string()))?;
+        Ok(page.into_iter().map(|(name, inode)| Entry { name, inode: InodeNumber(inode) }).collect())
     }
 }
 

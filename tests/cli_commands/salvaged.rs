@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::files::ext4;
 use crate::tree_facts::{Exactness, facts, same};
-use crate::world::{World, change, damage, files_below, noise};
+use crate::world::{Run, World, change, damage, files_below, noise};
 
 const MIB: u64 = 1 << 20;
 const EXACT: Exactness = Exactness { holes: true, sockets: true };
@@ -178,6 +178,32 @@ fn what_is_damaged_is_named_with_the_files_that_it_hits() {
     assert_eq!(report["sound"], false);
     // The journal still has an older copy of the inode, and nobody knows whether it was the last.
     assert_eq!(hits(&report), BTreeMap::from([("plain".to_owned(), "doubtful".to_owned())]));
+    let run = world.run(&["salvage", volume.text(), "--to", "out"]).exits(3);
+    assert!(says_doubtful(&run, "plain"), "{run:#?}");
+}
+
+/// True when a run names a file as doubtful, for people.
+fn says_doubtful(run: &Run, path: &str) -> bool {
+    run.err.lines().any(|line| line.contains("doubtful") && line.contains(path))
+}
+
+#[test]
+fn a_doubtful_file_is_named_although_others_came_from_an_earlier_point() {
+    let Some(volume) = Volume::new() else { return };
+    let world = World::new();
+    world.backup(volume.text(), &["--volume", "disk"]).exits(0);
+    {
+        let mounted = volume.image.mount("").unwrap();
+        fs::write(mounted.point().join("plain"), "newer than the point\n").unwrap();
+    }
+    volume.wipe(Extent::new(volume.place(b"/plain").offset, 64));
+    // Bytes of another file cannot be read: the image ends before them, and the point has them.
+    let end = content_of(volume.image.path(), b"/home/two") + MIB;
+    fs::File::options().write(true).open(volume.image.path()).unwrap().set_len(end).unwrap();
+    let repository = world.text("repository");
+    let run = world.run(&["salvage", volume.text(), "--history", &repository, "--to", "out"]).exits(3);
+    assert_eq!(fs::read(world.path("out/home/two")).unwrap(), noise(2 << 20, 2));
+    assert!(says_doubtful(&run, "plain"), "{run:#?}");
 }
 
 #[test]

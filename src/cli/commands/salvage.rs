@@ -24,7 +24,6 @@ use crate::filesystem::{Filesystem, printable};
 use crate::job::JobError;
 use crate::job::extract::{DirectoryOptions, DirectoryTarget, ExtractOptions};
 use crate::job::salvage::{SalvageReport, salvage};
-use crate::salvage::Confidence;
 use entries::EntryView;
 
 pub(super) use entries::{EntryView as Described, damaged as damaged_entries};
@@ -111,13 +110,14 @@ fn say(opened: &OpenWreck, report: &SalvageReport) -> Result<(), JobError> {
     let findings =
         findings.map(|finding| format!("{}: {}: {}", finding_kind(finding.kind), printable(&finding.path), finding.reason));
     let mut lines: Vec<String> = incomplete.chain(findings).collect();
+    let mut more = report.whole.findings.left_out;
     if opened.tree.summary().doubtful > 0 {
-        let (hit, _more) = entries::damaged(&opened.tree, SAID_LINES)?;
-        let doubtful = hit.iter().filter(|entry| entry.confidence == Confidence::Doubtful.to_string());
-        lines.extend(doubtful.map(EntryView::line));
+        let (doubtful, unsaid) = entries::doubtful(&opened.tree, SAID_LINES)?;
+        lines.extend(doubtful.iter().map(EntryView::line));
+        more += unsaid;
     }
     lines.iter().take(SAID_LINES).for_each(|line| output::warn(line));
-    let more = lines.len().saturating_sub(SAID_LINES) as u64 + report.whole.findings.left_out;
+    more += lines.len().saturating_sub(SAID_LINES) as u64;
     if more > 0 {
         output::warn(&format!("... and {}; --report FILE lists them", text::count(more, "more finding")));
     }

@@ -2,19 +2,20 @@
 
 use std::ops::ControlFlow;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::cli::file_views::{NameView, kind};
 use crate::filesystem::{Filesystem, Inode, Loss, Spot, TreeVisitor, printable, walk};
 use crate::job::JobError;
-use crate::salvage::PiecedTree;
+use crate::salvage::{Confidence, PiecedTree};
 
 /// One line of a list or a report.
 #[derive(Debug, Serialize)]
 pub(in crate::cli::commands) struct EntryView {
     pub(super) path: NameView,
-    /// `verified`, `probable`, `partial`, `doubtful` or `lost`.
-    pub(super) confidence: String,
+    /// `verified`, `probable`, `partial` or `doubtful`; `lost` when there is nothing to be sure of.
+    #[serde(serialize_with = "serialize_confidence")]
+    pub(super) confidence: Option<Confidence>,
     pub(super) inode: Option<u64>,
     pub(super) kind: Option<&'static str>,
     pub(super) size_bytes: Option<u64>,
@@ -28,7 +29,7 @@ impl EntryView {
         let evidence = tree.evidence(inode.number)?;
         Ok(Self {
             path: NameView(path),
-            confidence: evidence.confidence().to_string(),
+            confidence: Some(evidence.confidence()),
             inode: Some(tree.plain_number(inode.number).0),
             kind: Some(kind(inode.kind)),
             size_bytes: Some(inode.size),
@@ -41,7 +42,7 @@ impl EntryView {
     fn lost(path: Vec<u8>, reason: String) -> Self {
         Self {
             path: NameView(path),
-            confidence: "lost".to_owned(),
+            confidence: None,
             inode: None,
             kind: None,
             size_bytes: None,
@@ -55,8 +56,17 @@ impl EntryView {
     pub(in crate::cli::commands) fn line(&self) -> String {
         let size = self.size_bytes.map_or_else(|| "-".to_owned(), |size| size.to_string());
         let reasons = if self.reasons.is_empty() { String::new() } else { format!("  ({})", self.reasons.join("; ")) };
-        format!("{:<8} {size:>13} {}{reasons}", self.confidence, printable(&self.path.0))
+        format!("{:<8} {size:>13} {}{reasons}", word(self.confidence), printable(&self.path.0))
     }
+}
+
+fn word(confidence: Option<Confidence>) -> String {
+    confidence.map_or_else(|| "lost".to_owned(), |confidence| confidence.to_string())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn serialize_confidence<S: Serializer>(confidence: &Option<Confidence>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&word(*confidence))
 }
 
 /// Shows every entry after the path `after`, until `show` fails.
@@ -72,16 +82,26 @@ pub(super) fn each<E: From<JobError>>(
     shower.failed.map_or(Ok(()), Err)
 }
 
-/// Files that lack something or are contradicted, at most `most`, and how many more there are.
+/// Files that lack something, are contradicted or come from an earlier point, at most `most`, and how many more there are.
 pub(in crate::cli::commands) fn damaged(tree: &PiecedTree, most: usize) -> Result<(Vec<EntryView>, u64), JobError> {
-    let (mut hit, mut more) = (Vec::new(), 0);
+    let sure = [Some(Confidence::Verified), Some(Confidence::Probable)];
+    first(tree, most, &|entry| !sure.contains(&entry.confidence) || entry.from_point.is_some())
+}
+
+/// Files that something contradicts, at most `most`, and how many more there are.
+pub(super) fn doubtful(tree: &PiecedTree, most: usize) -> Result<(Vec<EntryView>, u64), JobError> {
+    first(tree, most, &|entry| entry.confidence == Some(Confidence::Doubtful))
+}
+
+fn first(tree: &PiecedTree, most: usize, wants: &dyn Fn(&EntryView) -> bool) -> Result<(Vec<EntryView>, u64), JobError> {
+    let (mut found, mut more) = (Vec::new(), 0);
     each(tree, None, &mut |entry: EntryView| {
-        if !matches!(entry.confidence.as_str(), "verified" | "probable") || entry.from_point.is_some() {
-            if hit.len() < most { hit.push(entry) } else { more += 1 }
+        if wants(&entry) {
+            if found.len() < most { found.push(entry) } else { more += 1 }
         }
         Ok::<(), JobError>(())
     })?;
-    Ok((hit, more))
+    Ok((found, more))
 }
 
 struct Shower<'a, E> {
