@@ -10,6 +10,7 @@
 //! Nothing is made up: a file whose bytes are not all there shows which are missing, and what is only likely is called so. Memory does
 //! not grow with the volume; what is found is kept in a temporary file.
 
+mod account;
 mod adrift;
 mod claims;
 mod error;

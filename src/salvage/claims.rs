@@ -2,23 +2,19 @@
 
 use rusqlite::params;
 
+use super::account::Account;
 use super::error::SalvageError;
 use super::finds::Finds;
 use crate::base::extent::Extent;
-use crate::filesystem::{Allocation, FileKind, Inode, Proof, Segment, Source, Wreck, map_stretches};
+use crate::filesystem::{Allocation, Inode, Proof, Segment, Source, Wreck, map_stretches};
 
 /// Stretches that are looked through in one file. A sparse file of a petabyte has as many.
 const MAX_STRETCHES: usize = 1 << 20;
 
-/// Inodes count the space that they take in these.
-const SECTOR_BYTES: u64 = 512;
-/// Blocks on the longest way through a map.
-const MOST_MAP_LEVELS: u64 = 5;
-
 /// Notes the claims of one inode.
 pub(super) fn add(wreck: &dyn Wreck, finds: &Finds, inode: &Inode, proof: Proof) -> Result<(), SalvageError> {
     let (number, shares) = (inode.number.0, wreck.may_share(inode));
-    let (mut missing, mut mapped, mut stretches) = (0, 0, 0);
+    let (mut missing, mut stretches, mut account) = (0, 0, Account::new(wreck.identity().block_bytes));
     map_stretches(wreck, inode, |stretch, segments| {
         stretches += 1;
         if stretches > MAX_STRETCHES {
@@ -28,7 +24,7 @@ pub(super) fn add(wreck: &dyn Wreck, finds: &Finds, inode: &Inode, proof: Proof)
             Ok(segments) => {
                 for segment in &segments {
                     missing += claim(finds, number, segment, shares)?;
-                    mapped += mapped_bytes(segment);
+                    account.add(segment);
                 }
             }
             Err(_unreadable) => missing += stretch.length,
@@ -39,33 +35,16 @@ pub(super) fn add(wreck: &dyn Wreck, finds: &Finds, inode: &Inode, proof: Proof)
         Ended::TooLong => finds.doubt(number, "its length cannot be: it has more holes than can be looked through"),
         Ended::Failed(error) => Err(error),
     })?;
-    if proof > Proof::Mended && missing == 0 && !accounts_for(wreck.identity().block_bytes, inode, mapped) {
-        let accounted = inode.sectors.saturating_mul(SECTOR_BYTES);
-        finds.doubt(number, &format!("its map leads to {mapped} bytes, and its inode accounts for {accounted}"))?;
+    if proof > Proof::Mended
+        && missing == 0
+        && let Some(contradiction) = account.contradiction(wreck, inode)
+    {
+        finds.doubt(number, &contradiction)?;
     }
     if missing > 0 {
         finds.run("UPDATE inode SET missing = ? WHERE number = ?", params![missing.cast_signed(), number.cast_signed()])?;
     }
     Ok(())
-}
-
-/// Bytes of blocks that a segment leads to.
-fn mapped_bytes(segment: &Segment) -> u64 {
-    match segment.source {
-        Source::Disk(_) | Source::Unwritten(_) => segment.extent.length,
-        Source::Hole | Source::Inline(_) | Source::Lost(_) => 0,
-    }
-}
-
-/// True when the space that an inode says it takes is what its map leads to, with room for the map itself and for attributes.
-fn accounts_for(block_bytes: u32, inode: &Inode, mapped: u64) -> bool {
-    if inode.kind != FileKind::Regular {
-        return true;
-    }
-    let block = u64::from(block_bytes);
-    let accounted = inode.sectors.saturating_mul(SECTOR_BYTES);
-    let pointers = mapped.div_ceil(block).div_ceil((block / 4).max(1)).saturating_add(MOST_MAP_LEVELS + 1).saturating_mul(block);
-    mapped <= accounted && accounted <= mapped.next_multiple_of(block).saturating_add(pointers)
 }
 
 enum Ended {

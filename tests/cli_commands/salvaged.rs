@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use icecore::base::extent::Extent;
 use icecore::filesystem::{self, Filesystem, Links, Source, resolve};
+use icecore::testkit;
 use icecore::testkit::image::Image;
+use icecore::testkit::tree::populate;
 use icecore::testkit::volume::MemoryVolume;
 use serde_json::Value;
 
@@ -113,6 +116,38 @@ fn a_sound_volume_passes_the_check_and_is_salvaged_as_it_is() {
     let report = world.run(&["salvage", volume.text(), "--to", to.to_str().unwrap(), "--json"]).exits(0).json();
     assert_eq!(report["findings"].as_array().unwrap().len(), 0, "{report:#}");
     same_but_root(theirs, facts(&to, EXACT));
+}
+
+/// Files of which the inodes account for more than their content: maps of sparse files, and space behind the end.
+fn accounts(mount: &Path) {
+    populate(mount, 11).unwrap();
+    let sparse = fs::File::create(mount.join("accounted-sparse")).unwrap();
+    let far = fs::File::create(mount.join("accounted-far")).unwrap();
+    for index in 0..600_u64 {
+        sparse.write_all_at(&noise(4096, index), index * 8192).unwrap();
+    }
+    for index in 1..40_u64 {
+        far.write_all_at(b"far", index << 26).unwrap();
+    }
+    fs::write(mount.join("accounted-reserved"), "short\n").unwrap();
+    let reserve = ["--keep-size", "--length", "10M"];
+    // Only maps of extents can reserve.
+    let reserved = mount.join("accounted-reserved");
+    let _refused_by_ext2 = Command::new("fallocate").args(reserve).arg(reserved).stderr(Stdio::null()).status().unwrap();
+}
+
+#[test]
+fn a_sound_volume_without_checksums_passes_the_check() {
+    let world = World::new();
+    for arguments in [&["-t", "ext2", "-b", "1024"][..], &["-t", "ext3"], &["-t", "ext4", "-O", "^metadata_csum"]] {
+        let made = Image::make(160 * MIB, "mke2fs", &[&["-q", "-F"], arguments].concat());
+        let Ok(image) = made.inspect_err(|error| testkit::skip(&error.to_string())) else { return };
+        let Ok(mounted) = image.mount("").inspect_err(|error| testkit::skip(&error.to_string())) else { return };
+        accounts(mounted.point());
+        drop(mounted);
+        let checked = world.run(&["check-volume", image.path().to_str().unwrap()]).exits(0);
+        assert!(checked.out.contains("all metadata agrees"), "{arguments:?}: {checked:#?}");
+    }
 }
 
 #[test]
