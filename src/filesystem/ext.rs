@@ -27,6 +27,7 @@ mod inline;
 mod journal;
 mod link;
 mod losses;
+mod name_hash;
 mod pointers;
 mod record;
 mod recovery;

@@ -13,7 +13,7 @@ use super::ext::Ext;
 use super::face::Filesystem;
 use super::inode::{Inode, InodeNumber};
 use super::xfs::Xfs;
-use crate::base::extent::Extent;
+use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::ReadAt;
 
 /// What vouches for something that was found. Later ones vouch for less.
@@ -116,6 +116,11 @@ pub trait Wreck: Filesystem {
     /// True when what lies in its place says that the inode was deleted or freed. Where nothing lies, or something broken, it does not.
     fn was_freed(&self, _number: InodeNumber) -> bool {
         false
+    }
+
+    /// Bytes of the volume that no file can have, because the filesystem keeps tables, bitmaps or its journal there.
+    fn own_structures(&self) -> ExtentSet {
+        ExtentSet::new()
     }
 
     /// True when the blocks of a file may rightly belong to other such files too.

@@ -33,25 +33,40 @@ fn made_up(number: u64) -> NewInode {
 }
 
 /// An inode has no more names than links, a directory one; the weakest go. Names with a proof all stay: then it is the number of links
-/// that is wrong.
+/// that is wrong. So do those that stand in their places without one, but one of them may have been meant for another inode.
 fn trim(finds: &Finds) -> Result<(), SalvageError> {
     let question = "SELECT inode.number, CASE WHEN inode.directory THEN 1 ELSE inode.links END AS room FROM name
         JOIN inode ON inode.number = name.inode GROUP BY inode.number HAVING count(*) > room";
     let crowded = finds.all(question, &[], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
     for (number, room) in crowded {
-        let weakest_last = "SELECT name.directory, name.name, name.proof, inode.directory FROM name
-            JOIN inode ON inode.number = name.inode LEFT JOIN parent ON parent.directory = name.inode WHERE name.inode = ?
-            ORDER BY name.proof, parent.parent IS NOT name.directory, name.directory, name.name";
-        let names = finds.all(weakest_last, params![number], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, i64>(2)?, row.get::<_, bool>(3)?))
-        })?;
-        for (directory, name, proof, is_directory) in names.into_iter().skip(usize::try_from(room).unwrap_or(0)) {
-            if is_directory || proof > NameProof::Checksum.number() {
-                finds.run("DELETE FROM name WHERE directory = ? AND name = ?", params![directory, name])?;
+        let names = strongest_first(finds, number)?;
+        let count = names.len();
+        for name in names.into_iter().skip(usize::try_from(room).unwrap_or(0)) {
+            if name.is_directory || name.proof > NameProof::InPlace {
+                finds.run("DELETE FROM name WHERE directory = ? AND name = ?", params![name.directory, name.name])?;
+            } else if name.proof > NameProof::Checksum {
+                finds.doubt(number.cast_unsigned(), &format!("{count} names lead to it, and it counts {room}"))?;
             }
         }
     }
     Ok(())
+}
+
+/// A name of an inode that has too many.
+struct Rival {
+    directory: i64,
+    name: Vec<u8>,
+    proof: NameProof,
+    is_directory: bool,
+}
+
+fn strongest_first(finds: &Finds, number: i64) -> Result<Vec<Rival>, SalvageError> {
+    let question = "SELECT name.directory, name.name, name.proof, inode.directory FROM name
+        JOIN inode ON inode.number = name.inode LEFT JOIN parent ON parent.directory = name.inode WHERE name.inode = ?
+        ORDER BY name.proof, parent.parent IS NOT name.directory, name.directory, name.name";
+    Ok(finds.all(question, params![number], |row| {
+        Ok(Rival { directory: row.get(0)?, name: row.get(1)?, proof: NameProof::numbered(row.get(2)?), is_directory: row.get(3)? })
+    })?)
 }
 
 /// Directories that were made up for names that did not hold are not there.

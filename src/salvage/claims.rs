@@ -79,14 +79,18 @@ struct Furthest {
     shares: bool,
 }
 
-/// Notes doubts about every two files that claim the same bytes and may not share them.
+/// Notes doubts about every two files that claim the same bytes and may not share them, and about files that claim bytes twice.
 pub(super) fn find_double(finds: &Finds) -> Result<(), SalvageError> {
     finds.run("CREATE INDEX claim_first ON claim (first)", &[])?;
     let mut furthest = Furthest { after: i64::MIN, inode: 0, shares: false };
     finds.each("SELECT first, after, inode, shares FROM claim ORDER BY first", &mut |row| {
         let (first, after, inode, shares): (i64, i64, i64, bool) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        if first < furthest.after && inode != furthest.inode && !(shares && furthest.shares) {
-            doubt_both(finds, inode, furthest.inode, first)?;
+        if first < furthest.after && !(shares && furthest.shares) {
+            if inode == furthest.inode {
+                finds.doubt(inode.cast_unsigned(), &format!("its map leads to byte {first} of the volume twice"))?;
+            } else {
+                doubt_both(finds, inode, furthest.inode, first)?;
+            }
         }
         if after > furthest.after {
             furthest = Furthest { after, inode, shares };
@@ -106,6 +110,30 @@ fn doubt_both(finds: &Finds, one: i64, other: i64, at: i64) -> Result<(), rusqli
             finds.doubt(number, &format!("byte {at} of the volume is claimed by inode {rival} too"))?;
         }
     }
+    Ok(())
+}
+
+/// Notes doubts about files without proof whose maps lead to what the filesystem keeps for itself.
+pub(super) fn find_misled(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageError> {
+    let structures = wreck.own_structures();
+    if structures.is_empty() {
+        return Ok(());
+    }
+    let question = format!(
+        "SELECT first, after, claim.inode FROM claim JOIN inode ON inode.number = claim.inode WHERE proof > {} AND NOT directory",
+        Proof::Mended as i64
+    );
+    finds.each(&question, &mut |row| {
+        let (first, after, inode): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let place = Extent::between(first.cast_unsigned(), after.cast_unsigned());
+        match structures.first_within(&place) {
+            Some(both) => {
+                let what = format!("byte {} of the volume, which it claims, is the file system's own", both.offset);
+                finds.doubt(inode.cast_unsigned(), &what)
+            }
+            None => Ok(()),
+        }
+    })?;
     Ok(())
 }
 

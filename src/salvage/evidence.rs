@@ -9,8 +9,10 @@ use crate::filesystem::{Proof, View};
 pub enum NameProof {
     /// It stands in a directory block with a right checksum, of a directory that is known.
     Checksum,
-    /// It stands in a block without checksum, or in one whose directory had to be concluded.
-    Plausible,
+    /// It stands in its directory, in a block without checksum.
+    InPlace,
+    /// It stands in a block whose directory had to be concluded.
+    Concluded,
     /// It stands in an older copy of a block, from the journal.
     Older,
     /// An earlier recovery point has it.
@@ -23,7 +25,7 @@ impl NameProof {
     pub(super) fn of(proof: Proof) -> Self {
         match proof {
             Proof::Checksum | Proof::Mended => Self::Checksum,
-            Proof::Plausible | Proof::OlderCopy => Self::Plausible,
+            Proof::Plausible | Proof::OlderCopy => Self::InPlace,
         }
     }
 
@@ -34,9 +36,10 @@ impl NameProof {
     pub(super) fn numbered(number: i64) -> Self {
         match number {
             0 => Self::Checksum,
-            1 => Self::Plausible,
-            2 => Self::Older,
-            3 => Self::Past,
+            1 => Self::InPlace,
+            2 => Self::Concluded,
+            3 => Self::Older,
+            4 => Self::Past,
             _ => Self::None,
         }
     }
@@ -113,7 +116,8 @@ impl Evidence {
         };
         let name = match self.name {
             NameProof::Checksum => None,
-            NameProof::Plausible => Some("its name stands in a block without proof".to_owned()),
+            NameProof::InPlace => Some("its name has no checksum".to_owned()),
+            NameProof::Concluded => Some("its name stands in a block that was found without its directory".to_owned()),
             NameProof::Older => Some("its name is from an older copy in the journal".to_owned()),
             NameProof::Past => Some("its name is from an earlier recovery point".to_owned()),
             NameProof::None => Some("its name is lost".to_owned()),
@@ -142,7 +146,8 @@ mod tests {
         check(sound(), Confidence::Verified);
         check(Evidence { inode: Proof::Plausible, ..sound() }, Confidence::Probable);
         check(Evidence { inode: Proof::Mended, ..sound() }, Confidence::Probable);
-        check(Evidence { name: NameProof::Plausible, ..sound() }, Confidence::Probable);
+        check(Evidence { name: NameProof::InPlace, ..sound() }, Confidence::Probable);
+        check(Evidence { name: NameProof::Concluded, ..sound() }, Confidence::Probable);
         check(Evidence { name: NameProof::None, ..sound() }, Confidence::Probable);
         check(Evidence { stale: true, ..sound() }, Confidence::Probable);
         check(Evidence { past: Some("P".to_owned()), ..sound() }, Confidence::Probable);
@@ -153,7 +158,8 @@ mod tests {
 
     #[test]
     fn proofs_of_names_survive_the_table() {
-        for proof in [NameProof::Checksum, NameProof::Plausible, NameProof::Older, NameProof::Past, NameProof::None] {
+        use NameProof::{Checksum, Concluded, InPlace, None, Older, Past};
+        for proof in [Checksum, InPlace, Concluded, Older, Past, None] {
             assert_eq!(NameProof::numbered(proof.number()), proof);
         }
     }

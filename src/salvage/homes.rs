@@ -115,7 +115,7 @@ pub(super) fn settle(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageErro
         share(finds, &stray, of_block(stray.at.cast_unsigned()))?;
         let home = told(finds, &stray)?.map(|(home, _)| home).or(voted(finds, &stray)?);
         let home = home.unwrap_or_else(|| of_block(stray.at.cast_unsigned()));
-        take_in(wreck, finds, &stray, home, NameProof::Plausible)?;
+        take_in(wreck, finds, &stray, home, NameProof::Concluded)?;
     }
     // Older copies only fill what is still open: of the directory that has a broken block in their place, or that they name.
     for stray in older {
@@ -153,7 +153,7 @@ fn told(finds: &Finds, stray: &Stray) -> Result<Option<(u64, NameProof)>, Salvag
         Some(directory) => finds.inode(directory)?.is_some_and(|found| !found.made_up),
         None => false,
     };
-    let proof = if stray.proven || known { NameProof::Checksum } else { NameProof::Plausible };
+    let proof = if stray.proven || known { NameProof::Checksum } else { NameProof::Concluded };
     Ok(stray.directory.or(by_key).map(|directory| (directory, proof)))
 }
 

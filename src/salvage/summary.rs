@@ -1,6 +1,7 @@
 //! What a salvage found, in numbers.
 
 use super::error::SalvageError;
+use super::evidence::NameProof;
 use super::finds::Finds;
 use crate::filesystem::Proof;
 
@@ -38,7 +39,7 @@ pub(super) fn of(finds: &Finds) -> Result<Summary, SalvageError> {
         directories: finds.count("SELECT count(*) FROM inode WHERE directory")?,
         made_up: finds.count("SELECT count(*) FROM inode WHERE made_up")?,
         broken_directories: finds.count("SELECT count(*) FROM inode WHERE NOT whole")?,
-        adrift: finds.count("SELECT count(*) FROM name WHERE proof = 4")?,
+        adrift: finds.count(&format!("SELECT count(*) FROM name WHERE proof = {}", NameProof::None.number()))?,
         partial: finds.count("SELECT count(*) FROM inode WHERE missing > 0")?,
         doubtful: finds
             .count(&format!("SELECT count(*) FROM inode WHERE doubt IS NOT NULL OR proof = {}", Proof::OlderCopy as i64))?,

@@ -53,6 +53,7 @@ impl PiecedTree {
         inodes::add_older(wreck.as_ref(), &finds, cancel)?;
         progress.begin("comparing claims", 0);
         claims::find_double(&finds)?;
+        claims::find_misled(wreck.as_ref(), &finds)?;
         let mut accounts = claims::find_free(wreck.as_ref(), &finds)?;
         if homes::are_wanted(&finds, wreck.root().0)? {
             progress.begin("finding directories", wreck.volume().size());

@@ -118,6 +118,57 @@ fn a_sound_volume_passes_the_check_and_is_salvaged_as_it_is() {
     same_but_root(theirs, facts(&to, EXACT));
 }
 
+/// Where an entry of a directory stands in an image: the first bytes that look like it.
+fn entry_of(bytes: &[u8], inode: u64, name: &str) -> usize {
+    let number = u32::try_from(inode).unwrap().to_le_bytes();
+    let looks_like =
+        |window: &[u8]| window.starts_with(&number) && window[6] == name.len() as u8 && window[8..].starts_with(name.as_bytes());
+    bytes.windows(8 + name.len()).step_by(4).position(looks_like).unwrap() * 4
+}
+
+#[test]
+fn without_checksums_other_witnesses_tell_what_a_flipped_bit_changed() {
+    let made = Image::make(64 * MIB, "mke2fs", &["-q", "-F", "-t", "ext2", "-b", "1024"]);
+    let Ok(image) = made.inspect_err(|error| testkit::skip(&error.to_string())) else { return };
+    let Ok(mounted) = image.mount("").inspect_err(|error| testkit::skip(&error.to_string())) else { return };
+    family(mounted.point());
+    fs::write(mounted.point().join("own"), noise(3000, 8)).unwrap();
+    drop(mounted);
+    let intact = opened(image.path());
+    let inode = |path: &[u8]| resolve(intact.as_ref(), path, Links::Keep).unwrap().number;
+    let pointers = |path: &[u8]| intact.inode_location(inode(path)).unwrap().offset as usize + 40;
+    let mut bytes = fs::read(image.path()).unwrap();
+    // A map that leads to one block twice, and one that leads into a table of inodes.
+    let (twice, own) = (pointers(b"/home/deep/down/one"), pointers(b"/own"));
+    bytes.copy_within(twice..twice + 4, twice + 4);
+    let table = u32::try_from(intact.inode_location(inode(b"/plain")).unwrap().offset / 1024).unwrap();
+    bytes[own + 4..own + 8].copy_from_slice(&table.to_le_bytes());
+    // A name that leads to the inode of another, and some that are called otherwise.
+    let swapped = inode(b"/many/file-0100").0;
+    let at = entry_of(&bytes, swapped, "file-0100");
+    bytes[at..at + 4].copy_from_slice(&u32::try_from(inode(b"/many/file-0101").0).unwrap().to_le_bytes());
+    let renamed: Vec<(u64, String)> = (200..212)
+        .map(|index| format!("file-{index:04}"))
+        .map(|name| (inode(format!("/many/{name}").as_bytes()).0, name))
+        .collect();
+    for (number, name) in &renamed {
+        let at = entry_of(&bytes, *number, name);
+        bytes[at + 8] ^= 1;
+    }
+    fs::write(image.path(), bytes).unwrap();
+    let world = World::new();
+    let run = world.run(&["salvage", image.path().to_str().unwrap(), "--to", "out"]).exits(3);
+    for path in ["home/deep/down/one", "own", "many/file-0100", "many/file-0101"] {
+        assert!(says_doubtful(&run, path), "{path}: {run:#?}");
+    }
+    assert!(!says_doubtful(&run, "many/file-0102"), "{run:#?}");
+    assert_eq!(fs::read(world.path(&format!("out/lost+found/#{swapped}"))).unwrap(), noise(200, 100));
+    // A hash leads to the right block by chance, too: one name in as many as the directory has blocks.
+    let noticed = renamed.iter().filter(|(number, _)| world.path(&format!("out/lost+found/#{number}")).exists()).count();
+    let shown = renamed.iter().filter(|(_, name)| world.path(&format!("out/many/g{}", &name[1..])).exists()).count();
+    assert!(noticed >= 8 && noticed + shown == renamed.len(), "{noticed} {shown} {run:#?}");
+}
+
 /// Files of which the inodes account for more than their content: maps of sparse files, and space behind the end.
 fn accounts(mount: &Path) {
     populate(mount, 11).unwrap();

@@ -52,7 +52,7 @@ impl Ext {
     }
 
     /// Blocks that are in use whatever a bitmap says. Extents count blocks here.
-    fn metadata_blocks(&self) -> Result<ExtentSet, FilesystemError> {
+    pub(super) fn metadata_blocks(&self) -> Result<ExtentSet, FilesystemError> {
         let superblock = &self.volume.superblock;
         let mut used = vec![Extent::new(superblock.multi_mount_block, 1)];
         used.extend(self.journal.iter().map(|(first, count)| Extent::new(*first, *count)));

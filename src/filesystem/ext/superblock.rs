@@ -18,6 +18,7 @@ const MAX_LOG_BLOCK: u32 = 6;
 const MAX_LOG_CLUSTER: u32 = 20;
 /// The bytes that the oldest inodes have.
 pub(super) const OLD_INODE_BYTES: u16 = 128;
+const UNSIGNED_HASH: u32 = 2;
 const STATE_VALID: u16 = 1;
 const STATE_ERRORS: u16 = 2;
 
@@ -59,6 +60,9 @@ pub(super) struct Superblock {
     pub(super) state: u16,
     /// Where metadata checksums begin.
     pub(super) seed: u32,
+    /// What hashing of names begins with, unless it is zero, and whether it takes bytes for unsigned.
+    pub(super) hash_seed: [u32; 4],
+    pub(super) hash_unsigned: bool,
 }
 
 impl Superblock {
@@ -126,6 +130,8 @@ impl Superblock {
             made_by_linux: fields.le32(72)? == 0,
             state: fields.le16(58)?,
             seed: if features.has_incompat(incompat::CSUM_SEED) { fields.le32(0x270)? } else { crc32c(START, &uuid) },
+            hash_seed: [fields.le32(0xEC)?, fields.le32(0xF0)?, fields.le32(0xF4)?, fields.le32(0xF8)?],
+            hash_unsigned: fields.le32(0x160)? & UNSIGNED_HASH != 0,
         })
     }
 

@@ -13,6 +13,7 @@ mod bitmap;
 mod copies;
 mod descriptors;
 mod entries;
+mod index;
 mod inference;
 mod layout;
 mod lookout;
@@ -35,7 +36,7 @@ use super::recovery::{RAW_CACHE_BYTES, recover_from};
 use super::superblock::Superblock;
 use super::volume::Volume;
 use super::{Ext, checksum};
-use crate::base::extent::Extent;
+use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::{IoError, ReadAt};
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::face::{Segment, Source};
@@ -110,6 +111,11 @@ impl Wreck for Ext {
 
     fn older(&self, number: InodeNumber) -> Option<Inode> {
         self.logged_inode(u32::try_from(number.0).ok()?)
+    }
+
+    fn own_structures(&self) -> ExtentSet {
+        let bytes = |blocks: &Extent| Extent::between(self.volume.place_of(blocks.offset), self.volume.place_of(blocks.end()));
+        self.metadata_blocks().map(|blocks| blocks.as_slice().iter().map(bytes).collect()).unwrap_or_default()
     }
 
     fn names(&self, directory: &Inode, visit: &mut dyn FnMut(FoundEntry) -> ControlFlow<()>) {

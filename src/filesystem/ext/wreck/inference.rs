@@ -191,6 +191,9 @@ impl Testimony {
             made_by_linux: true,
             state: 0,
             seed: self.seed.unwrap_or_default(),
+            // Nobody else knows it: no index can be a witness.
+            hash_seed: [0; 4],
+            hash_unsigned: false,
         })
     }
 

@@ -7,11 +7,13 @@ use super::super::fast_names::FastNames;
 use super::super::record::Record;
 use super::super::{Ext, flags};
 use super::entries::Entries;
+use super::index::DirectoryIndex;
 use crate::base::extent::Extent;
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::face::{Entry, Source};
 use crate::filesystem::fields::Fields;
 use crate::filesystem::inode::{Inode, InodeNumber};
+use crate::filesystem::names::printable;
 use crate::filesystem::wreck::{FoundEntry, FoundName};
 
 /// Blocks that are mapped at once.
@@ -79,57 +81,69 @@ impl Ext {
         if directory.size > most && !directory.encrypted {
             visit(FoundEntry::Lost(FilesystemError::corrupt(object, record.at, "it is larger than the volume")))?;
         }
+        // Where blocks have checksums, these say more than an index does.
+        let needs_witness = !self.volume.superblock.has_metadata_checksums();
+        let index = if needs_witness { DirectoryIndex::read(self, directory, record) } else { None };
+        let blocks = Blocks { ext: self, directory, record, index };
         for step in Extent::new(0, directory.size.min(most)).cut(STEP * block_bytes) {
             match self.segments(directory, step) {
-                Ok(segments) => segments
-                    .iter()
-                    .try_for_each(|segment| self.segment(directory, record, segment.extent, &segment.source, visit))?,
+                Ok(segments) => {
+                    segments.iter().try_for_each(|segment| blocks.segment(segment.extent, &segment.source, visit))?;
+                }
                 Err(error) => visit(FoundEntry::Lost(error))?,
             }
         }
         ControlFlow::Continue(())
     }
+}
 
-    fn segment(
-        &self,
-        directory: &Inode,
-        record: &Record<'_>,
-        extent: Extent,
-        source: &Source,
-        visit: Visit<'_>,
-    ) -> ControlFlow<()> {
-        let object = Object::Directory(directory.number.0);
-        let block_bytes = self.volume.block_bytes();
+/// The blocks of a directory, and what tells whether they are its own.
+struct Blocks<'a> {
+    ext: &'a Ext,
+    directory: &'a Inode,
+    record: &'a Record<'a>,
+    index: Option<DirectoryIndex>,
+}
+
+impl Blocks<'_> {
+    fn segment(&self, extent: Extent, source: &Source, visit: Visit<'_>) -> ControlFlow<()> {
+        let object = Object::Directory(self.directory.number.0);
+        let block_bytes = self.ext.volume.block_bytes();
         let first = extent.offset / block_bytes;
         match source {
             Source::Disk(at) => (0..extent.length.div_ceil(block_bytes)).try_for_each(|index| {
-                let entries = self.block_entries(directory, record, first + index, at / block_bytes + index);
                 let place = at.saturating_add(index * block_bytes);
-                match entries {
-                    Ok(entries) => show(entries, object, place, visit),
+                match self.entries(first + index, place / block_bytes) {
+                    Ok(entries) => self.show_block(entries, first + index, place, visit),
                     Err(error) => visit(FoundEntry::Lost(error)),
                 }
             }),
             Source::Lost(reason) => visit(FoundEntry::Lost(FilesystemError::Lost { object, reason: reason.clone() })),
             Source::Hole | Source::Unwritten(_) | Source::Inline(_) => {
-                visit(FoundEntry::Lost(FilesystemError::corrupt(object, record.at, format!("its block {first} is missing"))))
+                visit(FoundEntry::Lost(FilesystemError::corrupt(object, self.record.at, format!("its block {first} is missing"))))
             }
         }
     }
 
+    /// Shows the entries of a block, but for those that the index wants elsewhere: their names, or the inodes that had them, are lost.
+    fn show_block(&self, mut entries: Entries, logical: u64, place: u64, visit: Visit<'_>) -> ControlFlow<()> {
+        let object = Object::Directory(self.directory.number.0);
+        let misplaced = self.index.as_ref().map(|index| index.take_misplaced(logical, &mut entries.names)).unwrap_or_default();
+        show(entries, object, place, visit)?;
+        misplaced.into_iter().try_for_each(|name| {
+            let what = format!("the name {:?} of inode {} does not belong into this block", printable(&name.name), name.inode.0);
+            visit(FoundEntry::Lost(FilesystemError::corrupt(object, place, what)))
+        })
+    }
+
     /// The entries of one block, once its checksum fits, or where there is none, once it says that it belongs here.
-    fn block_entries(
-        &self,
-        directory: &Inode,
-        record: &Record<'_>,
-        logical: u64,
-        physical: u64,
-    ) -> Result<Entries, FilesystemError> {
-        let superblock = &self.volume.superblock;
+    fn entries(&self, logical: u64, physical: u64) -> Result<Entries, FilesystemError> {
+        let (volume, record, directory) = (&self.ext.volume, self.record, self.directory);
+        let superblock = &volume.superblock;
         let object = Object::Directory(directory.number.0);
-        let mut bytes = self.volume.block(object, physical)?;
-        self.volume.mend_names(object, self.volume.place_of(physical), record.seed(superblock)?, &mut bytes);
-        let block = Fields::new(&bytes, object, self.volume.place_of(physical));
+        let mut bytes = volume.block(object, physical)?;
+        volume.mend_names(object, volume.place_of(physical), record.seed(superblock)?, &mut bytes);
+        let block = Fields::new(&bytes, object, volume.place_of(physical));
         if superblock.has_metadata_checksums() {
             verify(&block, record.seed(superblock)?, record.is_indexed(superblock)?, logical == 0)?;
         }
