@@ -44,5 +44,5 @@ pub use path::{Links, resolve};
 pub use seen::SeenInodes;
 pub use view::View;
 pub use walk::{Loss, MAX_DEPTH, Spot, TreeVisitor, walk};
-pub use wreck::{FoundEntry, FoundInode, FoundName, Proof, Scanned, StrayBlock, Wreck, salvage};
+pub use wreck::{FoundEntry, FoundInode, FoundName, Proof, Scanned, StrayBlock, Wreck, salvage, salvage_as};
 pub use xfs::Xfs;

@@ -7,6 +7,7 @@ pub mod diff;
 mod error;
 pub mod extract;
 pub mod forget;
+pub mod kinship;
 pub mod restore;
 pub mod salvage;
 pub mod select;

@@ -7,8 +7,10 @@ use super::context::Context;
 use super::failure::Failure;
 use super::output;
 use super::place::{OpenSource, Origin, Place, Unlocked};
-use crate::filesystem::{self, Filesystem, Wreck};
+use crate::base::io::ReadAt;
+use crate::filesystem::{self, Filesystem, Identity, Wreck};
 use crate::job::JobError;
+use crate::job::kinship::is_later_state;
 use crate::repository::{ListedPoint, Repository};
 use crate::salvage::{MAX_PASTS, Past, PiecedTree};
 
@@ -30,11 +32,9 @@ impl OpenWreck {
             let advice = "name the volume alone, and what you want of it with --path";
             return Err(Failure::refused(format!("a damaged volume has no paths yet; {advice}")).into());
         }
-        let wreck = filesystem::salvage(Arc::clone(&source.bytes)).map_err(JobError::from)?;
-        let pasts = match history {
-            Some(location) => pasts(context, place, location, wreck.as_ref(), &source.origin)?,
-            None => Vec::new(),
-        };
+        let history = history.map(|location| History::open(context, place, location, &source.origin)).transpose()?;
+        let wreck = salvage(&source.bytes, history.as_ref())?;
+        let pasts = history.map(|history| history.pasts(wreck.as_ref())).unwrap_or_default();
         let (progress, cancel) = (context.progress(), context.interrupts.cancel());
         let tree = PiecedTree::piece_together(wreck, pasts, progress.as_ref(), &cancel).map_err(JobError::from)?;
         if let Some(reason) = tree.view().stale() {
@@ -44,31 +44,78 @@ impl OpenWreck {
     }
 }
 
-/// The newest points that hold an earlier state of this filesystem.
-fn pasts(context: &Context, place: &Place, location: &str, wreck: &dyn Wreck, origin: &Origin) -> anyhow::Result<Vec<Past>> {
-    let repository = context.repository(location)?;
-    let mut points = Context::points(&repository)?.points;
-    // A damaged volume that is itself a point can only be helped by older ones.
-    if let Origin::Point { id, .. } = origin
-        && let Some(cut) = points.iter().find(|point| point.id.to_string() == *id).map(|point| point.point.cut)
-    {
-        points.retain(|point| point.point.cut < cut);
+/// Opens what is left; if that is too little, by what an earlier state of the volume says of it.
+fn salvage(bytes: &Arc<dyn ReadAt>, history: Option<&History<'_>>) -> anyhow::Result<Box<dyn Wreck>> {
+    let error = match filesystem::salvage(Arc::clone(bytes)) {
+        Ok(wreck) => return Ok(wreck),
+        Err(error) => error,
+    };
+    let states = history.iter().flat_map(|history| history.states());
+    for State { reader, filesystem, label } in states {
+        if is_later_state(bytes.as_ref(), filesystem.as_ref())
+            && let Ok(wreck) = filesystem::salvage_as(Arc::clone(bytes), reader.as_ref())
+        {
+            output::warn(&format!(
+                "no superblock is left ({error}): that of point {label} is used, for files of it still lie in place"
+            ));
+            return Ok(wreck);
+        }
     }
-    points.sort_by_key(|point| Reverse(point.point.cut));
-    let known = points.iter().take(MAX_ASKED).filter_map(|point| past(&repository, place, point, wreck));
-    let pasts: Vec<Past> = known.take(MAX_PASTS).collect();
-    if pasts.is_empty() {
-        let uuid: String = wreck.identity().uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-        output::warn(&format!(
-            "{location} holds no earlier point of this file system (UUID {uuid}); nothing can be filled in from it"
-        ));
-    }
-    Ok(pasts)
+    Err(JobError::from(error).into())
 }
 
-fn past(repository: &Repository, place: &Place, point: &ListedPoint, wreck: &dyn Wreck) -> Option<Past> {
-    let reader = place.partition_of(Arc::new(repository.read_point(point))).ok()?;
-    let filesystem = filesystem::open(reader).ok()?;
-    let (then, now) = (filesystem.identity(), wreck.identity());
-    (then.uuid == now.uuid && then.kind == now.kind).then(|| Past { filesystem, label: point.id.to_string() })
+/// Points that may hold earlier states of a volume, newest first.
+struct History<'a> {
+    place: &'a Place,
+    location: &'a str,
+    repository: Repository,
+    points: Vec<ListedPoint>,
+}
+
+/// What one of them holds.
+struct State {
+    reader: Arc<dyn ReadAt>,
+    filesystem: Box<dyn Filesystem>,
+    label: String,
+}
+
+impl<'a> History<'a> {
+    fn open(context: &Context, place: &'a Place, location: &'a str, origin: &Origin) -> anyhow::Result<Self> {
+        let repository = context.repository(location)?;
+        let mut points = Context::points(&repository)?.points;
+        // A damaged volume that is itself a point can only be helped by older ones.
+        if let Origin::Point { id, .. } = origin
+            && let Some(cut) = points.iter().find(|point| point.id.to_string() == *id).map(|point| point.point.cut)
+        {
+            points.retain(|point| point.point.cut < cut);
+        }
+        points.sort_by_key(|point| Reverse(point.point.cut));
+        points.truncate(MAX_ASKED);
+        Ok(Self { place, location, repository, points })
+    }
+
+    /// The states that can be opened.
+    fn states(&self) -> impl Iterator<Item = State> {
+        self.points.iter().filter_map(|point| {
+            let reader = self.place.partition_of(Arc::new(self.repository.read_point(point))).ok()?;
+            let filesystem = filesystem::open(Arc::clone(&reader)).ok()?;
+            Some(State { reader, filesystem, label: point.id.to_string() })
+        })
+    }
+
+    /// The newest states of this filesystem.
+    fn pasts(&self, wreck: &dyn Wreck) -> Vec<Past> {
+        let now = wreck.identity();
+        let is_earlier = |then: &Identity| then.uuid == now.uuid && then.kind == now.kind;
+        let known = self.states().filter(|state| is_earlier(state.filesystem.identity()));
+        let pasts: Vec<Past> = known.take(MAX_PASTS).map(|State { filesystem, label, .. }| Past { filesystem, label }).collect();
+        if pasts.is_empty() {
+            let uuid: String = now.uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+            output::warn(&format!(
+                "{} holds no earlier point of this file system (UUID {uuid}); nothing can be filled in from it",
+                self.location
+            ));
+        }
+        pasts
+    }
 }

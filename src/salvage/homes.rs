@@ -202,7 +202,7 @@ fn take_in(wreck: &dyn Wreck, finds: &Finds, stray: &Stray, home: u64, proof: Na
 }
 
 /// True for an inode that has fewer names than links.
-fn is_open(finds: &Finds, inode: u64) -> Result<bool, SalvageError> {
+pub(super) fn is_open(finds: &Finds, inode: u64) -> Result<bool, SalvageError> {
     let links = finds.inode(inode)?.map_or(1, |found| if found.directory { 1 } else { i64::from(found.links) });
     let question = "SELECT count(*) FROM name WHERE inode = ?";
     let names = finds.one(question, params![inode.cast_signed()], |row| row.get::<_, i64>(0))?;

@@ -10,6 +10,7 @@ use rusqlite::params;
 use super::error::SalvageError;
 use super::evidence::NameProof;
 use super::finds::{Finds, Found, NewInode};
+use super::homes::is_open;
 use super::inodes::stop_on;
 use crate::filesystem::{Filesystem, Inode, Loss, Proof, Spot, TreeVisitor, Wreck, walk};
 
@@ -66,7 +67,7 @@ impl Filler<'_> {
         let Some(current) = current.filter(|current| current.generation == then.generation && current.kind == then.kind) else {
             return Ok(());
         };
-        if self.finds.best_name(number)? == NameProof::None && self.may_have_held(home)? {
+        if is_open(self.finds, number)? && self.may_have_held(home)? {
             self.name(home, spot, number)?;
         }
         // An older copy that is what the point holds is as old as the point, and that one is whole.
@@ -86,7 +87,7 @@ impl Filler<'_> {
         if now.past.is_none() {
             self.take(number)?;
         }
-        if self.finds.best_name(number)? == NameProof::None && self.may_have_held(home)? {
+        if is_open(self.finds, number)? && self.may_have_held(home)? {
             self.name(home, spot, number)?;
         }
         Ok(())

@@ -314,6 +314,30 @@ fn an_earlier_point_gives_back_what_is_lost_and_says_so() {
 }
 
 #[test]
+fn a_volume_without_any_superblock_left_is_read_by_that_of_an_earlier_point() {
+    // One group: there is no copy, and the first MiB has the root directory and the only table of inodes.
+    let Some(image) = ext4(48 * MIB, family) else { return };
+    let text = image.path().to_str().unwrap();
+    let world = World::new();
+    world.backup(text, &["--volume", "disk"]).exits(0);
+    let other = ext4(48 * MIB, |mount| fs::write(mount.join("other"), noise(9000, 5)).unwrap()).unwrap();
+    world.backup(other.path().to_str().unwrap(), &["--volume", "other"]).exits(0);
+    let theirs = facts(image.mount("ro").unwrap().point(), EXACT);
+    change(image.path(), 0, &vec![0; MIB as usize]);
+    let repository = world.text("repository");
+    let target = ext4(96 * MIB, |_| {}).unwrap();
+    let mounted = target.mount("").unwrap();
+    let to = mounted.point().join("out");
+    world
+        .run(&["salvage", text, "--history", &repository, "--to", to.to_str().unwrap()])
+        .exits(3)
+        .says(&format!("that of point {} is used", world.ids()[0]));
+    same_but_root(theirs, facts(&to, EXACT));
+    change(other.path(), 0, &vec![0; 40 << 20]);
+    world.run(&["salvage", other.path().to_str().unwrap(), "--history", &repository, "--list"]).exits(1);
+}
+
+#[test]
 fn a_point_of_a_damaged_volume_is_salvaged_like_the_volume() {
     let Some(volume) = Volume::new() else { return };
     let world = World::new();

@@ -58,21 +58,33 @@ pub(super) struct Remains {
     logged: OnceLock<LoggedBlocks>,
 }
 
+/// How the superblock to go by is found.
+type FindSuperblock<'a> = dyn Fn(&Arc<dyn ReadAt>) -> Result<superblocks::Found, FilesystemError> + 'a;
+
 impl Ext {
     /// Opens what is left.
     pub(in crate::filesystem) fn salvage(source: Arc<dyn ReadAt>) -> Result<Self, FilesystemError> {
-        let wreck = Self::opened_as_wreck(Arc::clone(&source))?;
+        Self::salvaged(source, &superblocks::find)
+    }
+
+    /// Opens what is left of a volume by the superblock of an earlier state of it.
+    pub(in crate::filesystem) fn salvage_as(source: Arc<dyn ReadAt>, earlier: &dyn ReadAt) -> Result<Self, FilesystemError> {
+        Self::salvaged(source, &|_| superblocks::of_earlier(earlier))
+    }
+
+    fn salvaged(source: Arc<dyn ReadAt>, find: &FindSuperblock<'_>) -> Result<Self, FilesystemError> {
+        let wreck = Self::opened_as_wreck(Arc::clone(&source), find)?;
         let (overlay, flipped) = wreck.flipped_blocks();
         if flipped.is_empty() {
             return Ok(wreck);
         }
-        let mut wreck = Self::opened_as_wreck(Arc::new(Overlaid::new(source, overlay)))?;
+        let mut wreck = Self::opened_as_wreck(Arc::new(Overlaid::new(source, overlay)), find)?;
         wreck.remains.flipped = flipped;
         Ok(wreck)
     }
 
-    fn opened_as_wreck(source: Arc<dyn ReadAt>) -> Result<Self, FilesystemError> {
-        let found = superblocks::find(&source)?;
+    fn opened_as_wreck(source: Arc<dyn ReadAt>, find: &FindSuperblock<'_>) -> Result<Self, FilesystemError> {
+        let found = find(&source)?;
         let raw = Volume::of_wreck(found.superblock.clone(), Arc::clone(&source), RAW_CACHE_BYTES);
         let open = |bytes: Arc<dyn ReadAt>, cache_bytes| {
             // Replay may bring back the first superblock, and that one is younger than any copy.

@@ -13,6 +13,7 @@ const KNOWN_FLAGS: u32 = 0x7FFF_FFFF;
 /// The entries that fit in an inode.
 const ROOT_ENTRIES: u16 = 4;
 const DEEPEST_TREE: u16 = 5;
+const DIRECT_POINTERS: u64 = 12;
 /// Where nanoseconds and more bits of seconds of the four times lie.
 const EXTRA_TIMES: [usize; 4] = [132, 136, 140, 148];
 const NANOSECONDS: u32 = 1_000_000_000;
@@ -56,9 +57,17 @@ fn size_makes_sense(record: &Record<'_>, volume: &Volume) -> Result<bool, Filesy
             size > 0 && size.is_multiple_of(block_bytes) && size <= superblock.size()
         }
         flags::SYMLINK => size > 0 && size <= block_bytes,
+        flags::REGULAR => size <= largest_file(block_bytes, record.has_flag(flags::EXTENTS)?),
         _ => true,
     };
     Ok(fits && space <= superblock.size())
+}
+
+/// What a map can describe: four billion blocks of a tree of extents, or as many as three levels of pointers lead to.
+fn largest_file(block_bytes: u64, has_extents: bool) -> u64 {
+    let pointers = block_bytes / 4;
+    let indirect = DIRECT_POINTERS + pointers + pointers.pow(2) + pointers.pow(3);
+    (if has_extents { 1 << 32 } else { indirect }).saturating_mul(block_bytes)
 }
 
 fn attributes_make_sense(record: &Record<'_>, volume: &Volume) -> Result<bool, FilesystemError> {
@@ -90,4 +99,18 @@ fn map_makes_sense(record: &Record<'_>, volume: &Volume) -> Result<bool, Filesys
     debug_assert_eq!(body.len(), BODY_BYTES);
     let pointers = body.as_chunks::<4>().0.iter().map(|bytes| u64::from(u32::from_le_bytes(*bytes)));
     Ok(pointers.filter(|block| *block != 0 && !volume.holds(*block, 1)).count() <= TOLERATED_POINTERS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_file_is_what_its_map_can_describe() {
+        // As Documentation/filesystems/ext4/blockgroup.rst has it: 16 TiB with extents of 4 KiB blocks, and with pointers 4 TiB; 16 GiB
+        // with pointers of 1 KiB blocks.
+        assert_eq!(largest_file(4096, true), 16 << 40);
+        assert_eq!(largest_file(4096, false) >> 40, 4);
+        assert_eq!(largest_file(1024, false) >> 30, 16);
+    }
 }

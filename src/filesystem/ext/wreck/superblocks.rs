@@ -64,6 +64,13 @@ pub(super) fn find(source: &Arc<dyn ReadAt>) -> Result<Found, FilesystemError> {
     }
 }
 
+/// The superblock of an earlier state of the same volume.
+pub(super) fn of_earlier(earlier: &dyn ReadAt) -> Result<Found, FilesystemError> {
+    let reason = "no copy is left, and not enough to infer it; that of an earlier state stands in for it".to_owned();
+    let damage = vec![FilesystemError::Lost { object: Object::Superblock, reason }];
+    Ok(Found { superblock: Superblock::read(earlier)?, need: Need::Unknown, agreeing: 0, damage })
+}
+
 /// The first superblock, unless it has no checksum and copies agree with each other against it.
 fn beside_copies(source: &dyn ReadAt, first: Superblock) -> Found {
     let agreeing = agreeing(source, &first).saturating_add(1);
