@@ -1,10 +1,10 @@
 //! Random ranges, cut into random messages and broken off at random, amount to the same set.
 
 use icecore::base::extent::{Extent, ExtentSet};
-use icecore::testkit::csi_server::{Code, Script, Step, Volume, cut, fail};
+use icecore::testkit::csi_server::{Code, Script, Step, Volume, cut, fail, raw};
 use icecore::testkit::dice::{Dice, each_seed};
 
-use crate::rig::{Rig, over_both, told};
+use crate::rig::{Rig, Wire, over_both, told};
 
 const BLOCK: u64 = 4096;
 
@@ -70,11 +70,11 @@ fn whatever_nonsense_is_told_ends_in_an_answer_or_an_error() {
             .map(|_| {
                 let tuples: Vec<_> = (0..3).map(|_| (any(), any())).collect();
                 let capacity = if any() < 0 { any() } else { 1 << 20 };
-                Step::Send(icecore::testkit::csi_server::raw((any() % 4) as i32, capacity, &tuples))
+                Step::Send(raw((any() % 4) as i32, capacity, &tuples))
             })
             .collect();
         let volume = Volume { capacity: 1 << 20, extents: Vec::new(), is_fixed: false, in_a_message: 1 };
-        let rig = Rig::new(crate::rig::Wire::Driver, volume, Script::always(steps));
+        let rig = Rig::new(Wire::Driver, volume, Script::always(steps));
         if let Ok(answer) = rig.changed() {
             assert!(answer.extents.as_slice().iter().all(|extent| extent.end() <= 1 << 20), "{answer:?}");
         }
