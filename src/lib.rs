@@ -11,6 +11,7 @@ pub mod device;
 pub mod filesystem;
 pub mod job;
 pub mod repository;
+pub mod rpc;
 pub mod salvage;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]

@@ -4,6 +4,7 @@ pub mod album;
 pub mod cache;
 pub mod contents;
 pub mod crash_image;
+pub mod csi_server;
 pub mod damage;
 pub mod dice;
 pub mod differential;

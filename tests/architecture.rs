@@ -28,15 +28,16 @@ const ROOMS: &[Room] = &[
     Room { name: "salvage", floor: 3, may_use: &["base", "filesystem"] },
     Room { name: "tracking", floor: 3, may_use: &["base"] },
     Room { name: "job", floor: 4, may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage"] },
+    Room { name: "rpc", floor: 5, may_use: &["base"] },
     Room {
         name: "cli",
         floor: 6,
-        may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage", "tracking", "job"],
+        may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage", "tracking", "job", "rpc"],
     },
     Room {
         name: rules::CELLAR,
         floor: 9,
-        may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage", "job"],
+        may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage", "job", "rpc"],
     },
 ];
 
@@ -92,8 +93,20 @@ const ABSENCES: &[Absence] = &[
     Absence {
         inside: &["src/"],
         except: &["src/store"],
-        names: &["tokio", "object_store"],
-        because: "the core runs on plain threads; the runtime stays hidden behind the blocking face of the store",
+        names: &["object_store"],
+        because: "the clouds stay hidden behind the blocking face of the store",
+    },
+    Absence {
+        inside: &["src/"],
+        except: &["src/store", "src/rpc", "src/testkit/csi_server"],
+        names: &["tokio"],
+        because: "the core runs on plain threads; a runtime stays hidden behind the blocking face of its room",
+    },
+    Absence {
+        inside: &["src/"],
+        except: &["src/rpc", "src/testkit/csi_server"],
+        names: &["tonic", "prost", "crate::rpc::wire"],
+        because: "the messages of other programs' services end in rpc",
     },
 ];
 

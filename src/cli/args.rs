@@ -12,6 +12,7 @@ pub(super) mod backup;
 pub(super) mod cat;
 pub(super) mod check;
 pub(super) mod cp;
+mod csi;
 pub(super) mod diff;
 pub(super) mod doctor;
 pub(super) mod files;

@@ -15,7 +15,7 @@ mod plan;
 
 pub use audit::{AuditPolicy, audit_sample_chunks};
 pub use catalog::{CatalogOutcome, CatalogRequest, MadeCatalog, OpenFilesystem};
-pub use free::{FreeSpace, free_space};
+pub use free::{FreeSpace, free_space, unwritten_space};
 pub use plan::ChangeList;
 
 use crate::base::cancel::Cancel;

@@ -10,6 +10,7 @@
 
 mod allocated;
 mod changes;
+mod csi;
 mod damage;
 mod degraded;
 mod devices;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
 
+use super::csi::CsiArgs;
 use super::{JsonArgs, RepoArgs, values};
-use crate::cli::commands::backup::Settings;
+use crate::cli::commands::backup::{Allocated, Settings};
 use crate::cli::context::Voice;
 use crate::cli::failure::Failure;
 use crate::device::{EngineChoice, Pace};
@@ -33,9 +34,10 @@ pub(in crate::cli) struct BackupArgs {
     changed: Option<PathBuf>,
     /// auto leaves out what the file system on SOURCE proves to be free, and reads everything where there is any doubt
     ///
-    /// A restore then gives back every file, but zeros where the source held left-overs of deleted ones.
-    #[arg(long, default_value = "off", action = ArgAction::Set, value_parser = values::auto)]
-    allocated: bool,
+    /// A restore then gives back every file, but zeros where the source held left-overs of deleted ones. csi leaves out what the CSI
+    /// driver says was never written, if a random sample of it holds nothing but zeros.
+    #[arg(long, value_name = "auto|csi|off", default_value = "off", value_parser = values::allocated)]
+    allocated: Allocated,
     /// How small a wrong share of a change list the sample must notice, 999 times in 1000
     #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = values::share)]
     audit_share: f64,
@@ -67,16 +69,23 @@ pub(in crate::cli) struct BackupArgs {
     #[arg(long, value_name = "N", value_parser = values::threads)]
     workers: Option<usize>,
     #[command(flatten)]
+    csi: CsiArgs,
+    #[command(flatten)]
     json: JsonArgs,
 }
 
 impl BackupArgs {
     pub(in crate::cli) fn settle(self) -> Result<(Settings, Voice), Failure> {
+        let csi = self.csi.settle()?;
+        if self.allocated == Allocated::Driver && csi.is_none() {
+            return Err(Failure::refused("--allocated csi asks a CSI driver; name it with --csi-endpoint"));
+        }
         let settings = Settings {
             volume: self.volume.map_or_else(|| base_name(&self.source), Ok)?,
             location: self.repo.settle()?,
             source: self.source,
             changed: self.changed,
+            csi,
             allocated: self.allocated,
             audit: AuditPolicy { wrong_share: self.audit_share, ..AuditPolicy::default() },
             chunk_bytes: self.chunk,

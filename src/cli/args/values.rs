@@ -2,8 +2,10 @@
 
 use bytesize::ByteSize;
 
+use crate::cli::commands::backup::Allocated;
 use crate::device::{EngineChoice, Pace};
 use crate::repository::format::frame::Codec;
+use crate::rpc::snapshot_metadata::Address;
 
 /// What `zstd` means without a level: the quickest, which a disk or network rarely outruns.
 const ZSTD_LEVEL: u8 = 1;
@@ -62,6 +64,21 @@ pub(super) fn auto(text: &str) -> Result<bool, String> {
         "off" => Ok(false),
         _ => Err("write auto or off".to_owned()),
     }
+}
+
+/// `auto`, `csi` or `off`: whose word counts for what need not be read.
+pub(super) fn allocated(text: &str) -> Result<Allocated, String> {
+    match text {
+        "auto" => Ok(Allocated::FileSystem),
+        "csi" => Ok(Allocated::Driver),
+        "off" => Ok(Allocated::Off),
+        _ => Err("write auto, csi or off".to_owned()),
+    }
+}
+
+/// Where a service listens.
+pub(super) fn csi_address(text: &str) -> Result<Address, String> {
+    Address::parse(text).map_err(|error| error.to_string())
 }
 
 /// `auto`, `uring` or `pread`.

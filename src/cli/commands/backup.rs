@@ -23,11 +23,13 @@ use crate::device::{self, DeviceFile, EngineChoice, Mounted, Pace, ReaderOptions
 use crate::filesystem;
 use crate::job::backup::{
     AuditPolicy, BackupReport, BackupRequest, CatalogOutcome, CatalogRequest, ChangeList, FreeSpace, MadeCatalog, backup,
-    free_space,
+    free_space, unwritten_space,
 };
 use crate::repository::Verdicts;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::Consistency;
+
+pub(in crate::cli) mod csi;
 
 /// What to back up, and how.
 #[derive(Debug)]
@@ -36,8 +38,8 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) source: PathBuf,
     pub(in crate::cli) volume: String,
     pub(in crate::cli) changed: Option<PathBuf>,
-    /// What is proven to be free is left out.
-    pub(in crate::cli) allocated: bool,
+    pub(in crate::cli) csi: Option<csi::Settings>,
+    pub(in crate::cli) allocated: Allocated,
     pub(in crate::cli) audit: AuditPolicy,
     pub(in crate::cli) chunk_bytes: Option<u32>,
     pub(in crate::cli) codec: Option<Codec>,
@@ -49,6 +51,17 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) workers: Option<usize>,
     /// A file catalog is made if the file system is known.
     pub(in crate::cli) catalog: bool,
+}
+
+/// Whose word counts for what need not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Allocated {
+    /// Nobody's: everything is read.
+    Off,
+    /// The file system's, where it is proven.
+    FileSystem,
+    /// The CSI driver's, where a sample bears it out.
+    Driver,
 }
 
 /// Packs on their way at once: enough to hide the latency of an object store, and each holds one pack in memory.
@@ -64,6 +77,7 @@ struct View {
     point: PointView,
     resumed: bool,
     allocation_doubts: Vec<String>,
+    csi: Option<csi::View>,
     findings: Vec<FindingView>,
     catalog: CatalogOutcomeView,
 }
@@ -93,10 +107,13 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     if settings.pace == Pace::Gentle {
         step_back();
     }
-    let changed = settings.changed.as_deref().map(read_change_list).transpose()?;
+    let listed = settings.changed.as_deref().map(read_change_list).transpose()?;
     let source = Arc::new(device::open(&settings.source, &SourceOptions { live: settings.live })?);
     let repository = context.repository(&settings.location)?;
-    let space = free_space_of(&settings, &source);
+    let driver = settings.csi.as_ref().map(|csi| csi::Driver::new(context, csi, source.geometry().size)).transpose()?;
+    let told = driver.as_ref().map(csi::Driver::changes).transpose()?;
+    let (changed, csi) = told.map_or((listed, None), |told| (told.list, Some(told.view)));
+    let space = free_space_of(context, &settings, &source, driver.as_ref())?;
     space.doubts.iter().take(FINDINGS_SHOWN).for_each(|doubt| output::say(doubt));
     let request = request(context, &settings, &source, changed, space.free);
     let progress = context.progress();
@@ -109,6 +126,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         point: PointView::new(&report.point, &Verdicts::new()),
         resumed: report.resumed,
         allocation_doubts: space.doubts,
+        csi,
         findings: report.findings.iter().map(FindingView::from).collect(),
         catalog: CatalogOutcomeView::from(&report.catalog),
     };
@@ -123,11 +141,20 @@ fn step_back() {
     }
 }
 
-fn free_space_of(settings: &Settings, source: &Arc<DeviceFile>) -> FreeSpace {
-    match (settings.allocated, source.mounted()) {
-        (false, _) => FreeSpace::default(),
-        (true, Mounted::ReadWrite(_)) => FreeSpace::none("everything is read: what is free changes while it is mounted"),
-        (true, Mounted::No | Mounted::ReadOnly(_)) => free_space(Arc::clone(source) as Arc<dyn ReadAt>),
+fn free_space_of(
+    context: &Context,
+    settings: &Settings,
+    source: &Arc<DeviceFile>,
+    driver: Option<&csi::Driver<'_>>,
+) -> anyhow::Result<FreeSpace> {
+    match (settings.allocated, source.mounted(), driver) {
+        (Allocated::Off, _, _) | (Allocated::Driver, _, None) => Ok(FreeSpace::default()),
+        (_, Mounted::ReadWrite(_), _) => Ok(FreeSpace::none("everything is read: what is free changes while it is mounted")),
+        (Allocated::FileSystem, Mounted::No | Mounted::ReadOnly(_), _) => Ok(free_space(Arc::clone(source) as Arc<dyn ReadAt>)),
+        (Allocated::Driver, Mounted::No | Mounted::ReadOnly(_), Some(driver)) => {
+            let cancel = context.interrupts.cancel();
+            Ok(unwritten_space(source.as_ref(), driver.unwritten()?, settings.audit, context.entropy.as_ref(), &cancel)?)
+        }
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) fn audit(
 }
 
 /// `count` different chunks of `unlisted`, evenly at random, ascending; all of them if there are no more.
-fn choose(unlisted: &ExtentSet, chunk_bytes: u64, count: u64, entropy: &dyn Entropy) -> Result<Vec<Extent>, JobError> {
+pub(super) fn choose(unlisted: &ExtentSet, chunk_bytes: u64, count: u64, entropy: &dyn Entropy) -> Result<Vec<Extent>, JobError> {
     // Unlisted extents begin and end at chunk boundaries, but for the volume's end.
     let total: u64 = unlisted.as_slice().iter().map(|extent| extent.length.div_ceil(chunk_bytes)).sum();
     if count >= total {
