@@ -16,7 +16,7 @@ use icecore::base::clock::{Clock, SystemClock, Timestamp};
 use icecore::base::extent::{Extent, ExtentSet};
 use icecore::base::io::BulkRead;
 use icecore::device::{self, EngineChoice, Pace, ReaderOptions, SourceOptions};
-use icecore::job::backup::{AuditPolicy, ChangeList};
+use icecore::job::backup::AuditPolicy;
 use icecore::repository::format::frame::Codec;
 use icecore::repository::{Repository, WriterOptions};
 use icecore::store::Store;
@@ -24,6 +24,7 @@ use icecore::store::memory::Memory;
 use icecore::testkit::manual_clock::ManualClock;
 use icecore::testkit::trial::{self, PLAIN, back_up, back_up_changed, environment, restored};
 use icecore::testkit::volume::MemoryVolume;
+use icecore::tracking::ChangeList;
 
 const WINDOW: usize = 256 << 10;
 

@@ -26,7 +26,7 @@ const ROOMS: &[Room] = &[
     Room { name: "filesystem", floor: 2, may_use: &["base"] },
     Room { name: "catalog", floor: 3, may_use: &["base", "repository", "filesystem"] },
     Room { name: "salvage", floor: 3, may_use: &["base", "filesystem"] },
-    Room { name: "tracking", floor: 3, may_use: &["base"] },
+    Room { name: "tracking", floor: 3, may_use: &["base", "repository"] },
     Room { name: "job", floor: 4, may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage"] },
     Room { name: "rpc", floor: 5, may_use: &["base"] },
     Room {

@@ -14,7 +14,7 @@ use icecore::base::cancel::Cancel;
 use icecore::base::clock::{Clock, Timestamp};
 use icecore::base::extent::{Extent, ExtentSet};
 use icecore::base::progress::Silent;
-use icecore::job::backup::{BackupReport, BackupRequest, ChangeList};
+use icecore::job::backup::{BackupReport, BackupRequest};
 use icecore::job::restore::{RestoreOptions, restore};
 use icecore::repository::Repository;
 use icecore::store::Store;
@@ -22,6 +22,7 @@ use icecore::store::memory::Memory;
 use icecore::testkit::manual_clock::ManualClock;
 use icecore::testkit::trial::{self, PLAIN, environment, request, restored};
 use icecore::testkit::volume::MemoryVolume;
+use icecore::tracking::ChangeList;
 use proptest::prelude::*;
 
 const CHUNK: u64 = 4096;
@@ -52,8 +53,8 @@ fn back_up_allocated(
     // The order of points is the order of their times.
     clock.sleep(Duration::from_secs(1));
     let changed = listed.map(|extents| ChangeList { extents });
-    let request = BackupRequest { free: free.clone(), changed, ..request(repository, "v") };
-    trial::run(repository, &request, volume).unwrap()
+    let request = BackupRequest { free: free.clone(), ..request(repository, "v") };
+    trial::run_told(repository, &request, changed, volume).unwrap()
 }
 
 /// `bytes` with everything in `omitted` zero.

@@ -11,15 +11,16 @@ use std::sync::Arc;
 
 use icecore::base::clock::Timestamp;
 use icecore::base::extent::{Extent, ExtentSet};
-use icecore::job::backup::{AuditPolicy, BackupRequest, ChangeList};
+use icecore::job::backup::{AuditPolicy, BackupReport, BackupRequest};
 use icecore::repository::Repository;
+use icecore::repository::format::changes::{ChangeSource as Known, Rung};
 use icecore::repository::format::frame::Codec;
-use icecore::repository::format::point::ChangeSource;
 use icecore::store::Store;
 use icecore::store::memory::Memory;
 use icecore::testkit::manual_clock::ManualClock;
 use icecore::testkit::trial::{self, PLAIN, back_up, back_up_changed, environment, restored};
 use icecore::testkit::volume::MemoryVolume;
+use icecore::tracking::{ChangeList, PlanPolicy};
 use proptest::prelude::*;
 
 fn repository(seed: u64) -> (Arc<ManualClock>, Repository) {
@@ -140,7 +141,10 @@ fn a_listed_backup_reads_the_list_and_the_sample_and_nothing_else() {
     let reads = volume.take_reads();
     assert!(extents.difference(&reads).is_empty());
     assert_eq!(reads.bytes(), extents.align_outward(4096, 8 << 20).bytes() + 44 * 4096);
-    assert_eq!(report.point.point.change_source, ChangeSource::List { listed_bytes: 10_000, sampled_chunks: 44 });
+    let Known::Told { by: Rung::List, listed_bytes, sampled_chunks, .. } = report.point.point.changes.source else {
+        panic!("{:?}", report.point.point.changes)
+    };
+    assert_eq!((listed_bytes, sampled_chunks), (10_000, 44));
     assert!(report.point.point.statistics.data_stored_bytes < 64 << 10);
 }
 
@@ -154,6 +158,32 @@ fn a_lying_change_list_is_caught_and_the_point_is_right_all_the_same() {
     assert!(report.point.point.incident.is_some());
     assert!(!report.findings.is_empty());
     assert_eq!(restored(&repository, &report.point, PLAIN).unwrap().0, volume.bytes());
+}
+
+#[test]
+fn who_was_caught_lying_is_not_believed_again_until_somebody_says_so() {
+    let (_, repository) = repository(12);
+    let volume = MemoryVolume::new(volume_bytes(4 << 20, 8));
+    back_up(&repository, "v", &volume).unwrap();
+    volume.change(|bytes| bytes[1 << 20..3 << 20].fill(7));
+    back_up_changed(&repository, "v", &volume, ChangeList::default(), AuditPolicy::default()).unwrap();
+    // Nothing has changed since, so that even an empty list would be right.
+    let changes = |report: &BackupReport| report.point.point.changes.clone();
+    for _ in 0..2 {
+        let report = back_up_changed(&repository, "v", &volume, ChangeList::default(), AuditPolicy::default()).unwrap();
+        assert_eq!((changes(&report).source, changes(&report).distrusted), (Known::Compare, vec![Rung::List]));
+        assert!(changes(&report).passed_over[0].text.contains("--trust") && report.findings.is_empty());
+    }
+    let belief = PlanPolicy { compare_every: 3, trusted_again: vec![Rung::List] };
+    let mut request = BackupRequest { belief, ..trial::request(&repository, "v") };
+    let again = trial::run_told(&repository, &request, Some(ChangeList::default()), &volume).unwrap();
+    assert!(matches!(changes(&again).source, Known::Told { by: Rung::List, .. }) && changes(&again).distrusted.is_empty());
+    request.belief.trusted_again.clear();
+    let sources: Vec<bool> = (0..6)
+        .map(|_| trial::run_told(&repository, &request, Some(ChangeList::default()), &volume).unwrap())
+        .map(|report| matches!(changes(&report).source, Known::Told { .. }))
+        .collect();
+    assert_eq!(sources, [true, false, true, true, false, true], "every third point compares everything");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use icecore::base::clock::{SystemClock, Timestamp};
 use icecore::base::extent::{Extent, ExtentSet};
 use icecore::base::progress::Silent;
-use icecore::job::backup::{AuditPolicy, BackupRequest, ChangeList};
+use icecore::job::backup::{AuditPolicy, BackupRequest};
 use icecore::job::restore::RestoreOptions;
 use icecore::repository::format::frame::Codec;
 use icecore::repository::format::slot::{Argon2Cost, SlotKind};
@@ -30,6 +30,7 @@ use icecore::store::{Missing, Store};
 use icecore::testkit::manual_clock::ManualClock;
 use icecore::testkit::trial::{self, PLAIN, back_up, back_up_changed, environment, restored};
 use icecore::testkit::volume::MemoryVolume;
+use icecore::tracking::ChangeList;
 
 const NEWEST: &str = "format-v1";
 const PASSPHRASE: &str = "correct horse battery staple";

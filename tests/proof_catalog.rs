@@ -16,7 +16,7 @@ use icecore::base::io::ReadAt;
 use icecore::base::progress::Silent;
 use icecore::catalog::index::{Change, Index, Pattern, Query, Which};
 use icecore::catalog::{PageContent, read_contents};
-use icecore::job::backup::{AuditPolicy, BackupReport, BackupRequest, CatalogOutcome, CatalogRequest, ChangeList, MadeCatalog};
+use icecore::job::backup::{AuditPolicy, BackupReport, BackupRequest, CatalogOutcome, CatalogRequest, MadeCatalog};
 use icecore::repository::{CheckDepth, CollectOptions, ListedPoint, Repository, SAFE_WAIT};
 use icecore::store::memory::Memory;
 use icecore::store::{ObjectKey, Store};
@@ -26,6 +26,7 @@ use icecore::testkit::toy_disk::ToyDisk;
 use icecore::testkit::toy_filesystem::open_toy;
 use icecore::testkit::trial::{self, PLAIN, environment, restored};
 use icecore::testkit::volume::MemoryVolume;
+use icecore::tracking::ChangeList;
 
 /// Inode, parent, name.
 type Names = BTreeSet<(u64, u64, Vec<u8>)>;
@@ -64,8 +65,12 @@ impl Scene {
     }
 
     fn run(&mut self, request: &BackupRequest, image: Vec<u8>) -> MadeCatalog {
+        self.run_told(request, None, image)
+    }
+
+    fn run_told(&mut self, request: &BackupRequest, changed: Option<ChangeList>, image: Vec<u8>) -> MadeCatalog {
         self.clock.advance(Duration::from_secs(60));
-        let report = trial::run(&self.repository, request, &MemoryVolume::new(image.clone())).unwrap();
+        let report = trial::run_told(&self.repository, request, changed, &MemoryVolume::new(image.clone())).unwrap();
         self.expected.push((report.point.clone(), self.disk.names(), image));
         made(report)
     }
@@ -162,8 +167,8 @@ fn a_change_list_is_as_good_a_basis_as_a_comparison() {
         let blocks = old.chunks(512).zip(image.chunks(512)).enumerate().filter(|(_, (a, b))| a != b);
         let list: String = blocks.map(|(index, _)| format!("{} 512\n", index * 512)).collect();
         let audit = AuditPolicy { wrong_share: 0.5, detection: 0.5 };
-        let request = BackupRequest { changed: Some(ChangeList::parse(&list).unwrap()), audit, ..scene.request(None) };
-        assert!(!scene.run(&request, image).anew);
+        let request = BackupRequest { audit, ..scene.request(None) };
+        assert!(!scene.run_told(&request, Some(ChangeList::parse(&list).unwrap()), image).anew);
     }
     scene.check(&scene.repository);
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use icecore::base::cancel::Cancel;
 use icecore::base::extent::{Extent, ExtentSet};
 use icecore::base::progress::Silent;
-use icecore::job::backup::{AuditPolicy, BackupRequest, ChangeList, backup};
+use icecore::job::backup::{AuditPolicy, BackupRequest, backup};
 use icecore::repository::{ListedPoint, Repository};
 use icecore::store::Store;
 use icecore::store::memory::Memory;
@@ -20,6 +20,7 @@ use icecore::testkit::guarded::{Guarded, Ledger, Operation};
 use icecore::testkit::manual_clock::ManualClock;
 use icecore::testkit::stamped::StampedVolume;
 use icecore::testkit::trial::{self, environment};
+use icecore::tracking::ChangeList;
 
 const CHUNK: u64 = 4096;
 /// A node of 64 entries, its frame's header, tag, slot and share of the pack.
@@ -60,14 +61,14 @@ impl Scene {
 
     fn back_up(&self, changed: Option<ExtentSet>) -> ListedPoint {
         let request = BackupRequest {
-            changed: changed.map(|extents| ChangeList { extents }),
             // One chunk is sampled: its cost is part of the bill.
             audit: AuditPolicy { wrong_share: 0.5, detection: 0.5 },
             checkpoint_bytes: u64::MAX,
             ..trial::request(&self.repository, "v")
         };
         let mut open = |window: u64| Ok(self.volume.reader(window));
-        backup(&self.repository, &request, &mut open, &Silent, &Cancel::new()).unwrap().point
+        let mut told = trial::told(changed.map(|extents| ChangeList { extents }));
+        backup(&self.repository, &request, &mut told, &mut open, &Silent, &Cancel::new()).unwrap().point
     }
 
     fn bill(&self) -> Bill {
@@ -139,7 +140,7 @@ fn what_moved_nowhere_is_not_stored_twice_inside_a_run() {
     let mut request = trial::request(&scene.repository, "w");
     request.checkpoint_bytes = u64::MAX;
     // One window after the other: windows on their way together cannot know of each other.
-    let report = trial::run_in_lockstep(&scene.repository, &request, &half.repeat(40), &Silent, &Cancel::new()).unwrap();
+    let report = trial::run_in_lockstep(&scene.repository, &request, None, &half.repeat(40), &Silent, &Cancel::new()).unwrap();
     let done = report.point.point.statistics;
     assert_eq!(done.new_bytes, 64 * CHUNK, "{done:?}");
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use icecore::base::extent::ExtentSet;
 use icecore::base::progress::Silent;
-use icecore::job::backup::{AuditPolicy, BackupRequest, ChangeList};
+use icecore::job::backup::{AuditPolicy, BackupRequest};
 use icecore::repository::{CLOCK_SKEW, CheckDepth, CollectOptions, LEASE_DURATION, Repository, SAFE_WAIT};
 use icecore::store::fault::{FaultPlan, Faulty};
 use icecore::store::memory::Memory;
@@ -26,6 +26,7 @@ use icecore::testkit::manual_clock::ManualClock;
 use icecore::testkit::seeded_entropy::SeededEntropy;
 use icecore::testkit::trial::{self, environment};
 use icecore::testkit::volume::MemoryVolume;
+use icecore::tracking::ChangeList;
 
 /// A repository before the act that will be cut short.
 struct Scene {
@@ -74,16 +75,19 @@ impl Scene {
 
     fn request(&self, repository: &Repository) -> BackupRequest {
         BackupRequest {
-            changed: self.changed.clone().map(|extents| ChangeList { extents }),
             audit: AuditPolicy { wrong_share: 0.2, detection: 0.9 },
             checkpoint_bytes: 100_000,
             ..trial::request(repository, "v")
         }
     }
 
+    fn changes(&self) -> Option<ChangeList> {
+        self.changed.clone().map(|extents| ChangeList { extents })
+    }
+
     fn back_up(&mut self, seed: u64) {
         let repository = self.open(seed);
-        let point = trial::run(&repository, &self.request(&repository), &self.volume).unwrap().point;
+        let point = trial::run_told(&repository, &self.request(&repository), self.changes(), &self.volume).unwrap().point;
         self.album.keep(&point, self.volume.bytes());
         self.clock.advance(Duration::from_secs(60));
     }
@@ -147,7 +151,7 @@ fn crash_everywhere(scene: &Scene, seed: u64, act: &dyn Fn(&mut Repository, &Sce
 
 fn back_up_on(repository: &mut Repository, scene: &Scene) {
     // Whether it ended well is for the store to say.
-    let _ = trial::run(repository, &scene.request(repository), &scene.volume);
+    let _ = trial::run_told(repository, &scene.request(repository), scene.changes(), &scene.volume);
 }
 
 fn after_backup(mut scene: Scene, writes: u64) {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use icecore::base::cancel::Cancel;
 use icecore::base::progress::{Progress, Step};
 use icecore::job::JobError;
-use icecore::job::backup::{AuditPolicy, BackupRequest, ChangeList};
+use icecore::job::backup::{AuditPolicy, BackupRequest};
 use icecore::repository::{CollectOptions, ListedPoint, Repository, RepositoryError, SAFE_WAIT};
 use icecore::store::Store;
 use icecore::store::memory::Memory;
@@ -29,6 +29,7 @@ use icecore::testkit::guarded::Act;
 use icecore::testkit::manual_clock::ManualClock;
 use icecore::testkit::trial::{self, environment};
 use icecore::testkit::turnstile::{Turnstile, Weather};
+use icecore::tracking::ChangeList;
 
 /// What the actors share.
 struct Stage {
@@ -134,8 +135,8 @@ impl Stage {
         stopper: &Stopper,
     ) -> Result<ListedPoint, JobError> {
         let audit = AuditPolicy { wrong_share: 0.3, detection: 0.8 };
-        let request = BackupRequest { changed, audit, checkpoint_bytes: 70_000, ..trial::request(repository, volume) };
-        let report = trial::run_in_lockstep(repository, &request, bytes, stopper, &stopper.cancel)?;
+        let request = BackupRequest { audit, checkpoint_bytes: 70_000, ..trial::request(repository, volume) };
+        let report = trial::run_in_lockstep(repository, &request, changed, bytes, stopper, &stopper.cancel)?;
         let point = report.point;
         self.album.lock().unwrap().keep(&point, bytes.to_vec());
         let mut tally = self.tally.lock().unwrap();

@@ -15,7 +15,7 @@ use icecore::base::cancel::Cancel;
 use icecore::base::clock::{Clock, SystemClock};
 use icecore::base::extent::ExtentSet;
 use icecore::base::progress::Silent;
-use icecore::job::backup::{AuditPolicy, BackupRequest, ChangeList, backup};
+use icecore::job::backup::{AuditPolicy, BackupRequest, backup};
 use icecore::repository::format::frame::Codec;
 use icecore::repository::format::slot::SlotKind;
 use icecore::repository::{CheckDepth, CollectOptions, Environment, InitOptions, ListedPoint, NewSlot, Repository, SAFE_WAIT};
@@ -24,6 +24,7 @@ use icecore::store::{Missing, Store};
 use icecore::testkit::seeded_entropy::SeededEntropy;
 use icecore::testkit::stamped::StampedVolume;
 use icecore::testkit::trial;
+use icecore::tracking::ChangeList;
 
 const CHUNKS: u64 = 10_000_000;
 const CHUNK: u64 = 4096;
@@ -59,7 +60,6 @@ impl Scene {
 
     fn back_up(&self, changed: Option<ExtentSet>) -> ListedPoint {
         let request = BackupRequest {
-            changed: changed.map(|extents| ChangeList { extents }),
             audit: AuditPolicy::default(),
             workers: 2,
             upload_threads: 2,
@@ -67,7 +67,8 @@ impl Scene {
             ..trial::request(&self.repository, "v")
         };
         let mut open = |window: u64| Ok(self.volume.reader(window));
-        backup(&self.repository, &request, &mut open, &Silent, &Cancel::new()).unwrap().point
+        let mut told = trial::told(changed.map(|extents| ChangeList { extents }));
+        backup(&self.repository, &request, &mut told, &mut open, &Silent, &Cancel::new()).unwrap().point
     }
 
     /// Runs an act and says how long it took and how much memory.

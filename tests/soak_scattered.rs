@@ -13,7 +13,7 @@ use icecore::base::clock::SystemClock;
 use icecore::base::entropy::Entropy;
 use icecore::base::extent::ExtentSet;
 use icecore::base::progress::Silent;
-use icecore::job::backup::{BackupRequest, ChangeList, backup};
+use icecore::job::backup::{BackupRequest, backup};
 use icecore::repository::format::slot::SlotKind;
 use icecore::repository::{Environment, InitOptions, ListedPoint, NewSlot, Repository};
 use icecore::store::Missing;
@@ -22,6 +22,7 @@ use icecore::store::directory::Directory;
 use icecore::testkit::seeded_entropy::SeededEntropy;
 use icecore::testkit::stamped::StampedVolume;
 use icecore::testkit::trial;
+use icecore::tracking::ChangeList;
 
 const VOLUME_BYTES: u64 = 64 << 30;
 const BLOCK: u64 = 4096;
@@ -30,11 +31,10 @@ const WRITES: u64 = 10_000;
 const MOST_TREE_BYTES: u64 = 28 << 20;
 
 fn back_up(repository: &Repository, volume: &StampedVolume, changed: Option<ExtentSet>) -> ListedPoint {
-    let changed = changed.map(|extents| ChangeList { extents });
-    let request =
-        BackupRequest { changed, workers: 2, upload_threads: 2, checkpoint_bytes: u64::MAX, ..trial::request(repository, "v") };
+    let mut told = trial::told(changed.map(|extents| ChangeList { extents }));
+    let request = BackupRequest { workers: 2, upload_threads: 2, checkpoint_bytes: u64::MAX, ..trial::request(repository, "v") };
     let mut open = |window: u64| Ok(volume.reader(window));
-    backup(repository, &request, &mut open, &Silent, &Cancel::new()).unwrap().point
+    backup(repository, &request, &mut told, &mut open, &Silent, &Cancel::new()).unwrap().point
 }
 
 #[test]

@@ -69,7 +69,7 @@ class Tracker:
         subprocess.run(["umount", "--lazy", self.bpffs], capture_output=True)
 
     def track(self, *words):
-        return run(ICECORE, "track", "--bpffs", self.bpffs, "--state", self.state, *words)
+        return run(ICECORE, "track", "--bpffs", self.bpffs, "--tracker-state", self.state, *words)
 
     def times(self):
         """Nanoseconds and runs of each program since it was loaded."""

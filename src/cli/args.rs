@@ -28,6 +28,7 @@ pub(super) mod restore;
 pub(super) mod salvage;
 pub(super) mod stat;
 pub(super) mod track;
+mod tracker;
 mod values;
 
 /// Said below the help of every command.
@@ -60,7 +61,7 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Init(init::InitArgs),
-    Backup(backup::BackupArgs),
+    Backup(Box<backup::BackupArgs>),
     Points(points::PointsArgs),
     Diff(diff::DiffArgs),
     Find(files::FindArgs),

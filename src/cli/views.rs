@@ -8,7 +8,8 @@ use crate::base::extent::{Extent, ExtentSet};
 use crate::base::finding::Finding;
 use crate::catalog::filesystem_of;
 use crate::repository::format::catalog::CatalogSummary;
-use crate::repository::format::point::{ChangeSource, Consistency};
+use crate::repository::format::changes::ChangeSource;
+use crate::repository::format::point::Consistency;
 use crate::repository::format::verdict::Verdict;
 use crate::repository::{ListedPoint, Verdicts};
 
@@ -76,7 +77,13 @@ pub(super) struct PointView {
     writer: String,
     size_bytes: u64,
     chunk_bytes: u32,
-    change_source: &'static str,
+    /// `full`, `compare`, or whose word was taken: `list`, `csi`, `epoch` or `thin`.
+    change_source: String,
+    change_proof: Option<String>,
+    passed_over: Vec<PassedOverView>,
+    cut_names: Vec<CutNameView>,
+    told_in_a_row: u32,
+    distrusted: Vec<String>,
     listed_bytes: Option<u64>,
     sampled_chunks: Option<u64>,
     consistency: &'static str,
@@ -90,6 +97,20 @@ pub(super) struct PointView {
     incident: Option<ExtentView>,
     catalog: Option<CatalogView>,
     verdicts: Vec<VerdictView>,
+}
+
+/// Whose word was not taken.
+#[derive(Debug, Serialize)]
+struct PassedOverView {
+    source: String,
+    reason: String,
+}
+
+/// What the cut is called by somebody who can tell later what has changed since.
+#[derive(Debug, Serialize)]
+struct CutNameView {
+    source: String,
+    name: String,
 }
 
 /// What a point's file catalog holds.
@@ -121,9 +142,12 @@ impl From<&CatalogSummary> for CatalogView {
 impl PointView {
     pub(super) fn new(listed: &ListedPoint, verdicts: &Verdicts) -> Self {
         let (point, statistics) = (&listed.point, listed.point.statistics);
-        let (listed_bytes, sampled_chunks) = match point.change_source {
-            ChangeSource::List { listed_bytes, sampled_chunks } => (Some(listed_bytes), Some(sampled_chunks)),
-            ChangeSource::Full | ChangeSource::Compare => (None, None),
+        let changes = &point.changes;
+        let (listed_bytes, sampled_chunks, proof) = match &changes.source {
+            ChangeSource::Told { listed_bytes, sampled_chunks, proof, .. } => {
+                (Some(*listed_bytes), Some(*sampled_chunks), Some(proof.clone()))
+            }
+            ChangeSource::Full | ChangeSource::Compare => (None, None, None),
         };
         let said = verdicts.get(&listed.id).map(Vec::as_slice).unwrap_or_default();
         Self {
@@ -137,7 +161,20 @@ impl PointView {
             writer: point.writer.clone(),
             size_bytes: point.tree.size,
             chunk_bytes: point.tree.chunk_bytes,
-            change_source: change_source(&point.change_source),
+            change_source: change_source(&changes.source),
+            change_proof: proof,
+            passed_over: changes
+                .passed_over
+                .iter()
+                .map(|word| PassedOverView { source: word.rung.to_string(), reason: word.text.clone() })
+                .collect(),
+            cut_names: changes
+                .cut_names
+                .iter()
+                .map(|word| CutNameView { source: word.rung.to_string(), name: word.text.clone() })
+                .collect(),
+            told_in_a_row: changes.told_in_a_row,
+            distrusted: changes.distrusted.iter().map(ToString::to_string).collect(),
             listed_bytes,
             sampled_chunks,
             consistency: consistency(point.consistency),
@@ -156,11 +193,11 @@ impl PointView {
 }
 
 /// How changes were known, in a word.
-pub(super) fn change_source(source: &ChangeSource) -> &'static str {
+pub(super) fn change_source(source: &ChangeSource) -> String {
     match source {
-        ChangeSource::Full => "full",
-        ChangeSource::Compare => "compare",
-        ChangeSource::List { .. } => "list",
+        ChangeSource::Full => "full".to_owned(),
+        ChangeSource::Compare => "compare".to_owned(),
+        ChangeSource::Told { by, .. } => by.to_string(),
     }
 }
 

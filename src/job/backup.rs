@@ -16,7 +16,6 @@ mod plan;
 pub use audit::{AuditPolicy, audit_sample_chunks};
 pub use catalog::{CatalogOutcome, CatalogRequest, MadeCatalog, OpenFilesystem};
 pub use free::{FreeSpace, free_space, unwritten_space};
-pub use plan::ChangeList;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::Timestamp;
@@ -25,11 +24,13 @@ use crate::base::finding::Finding;
 use crate::base::io::{BulkRead, IoError};
 use crate::base::progress::Progress;
 use crate::job::JobError;
+use crate::repository::format::changes::{ChangeRecord, ChangeSource as Known, Word};
 use crate::repository::format::config::is_chunk_size;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::node::FAN_OUT_U64;
-use crate::repository::format::point::{ChangeSource, Consistency};
+use crate::repository::format::point::Consistency;
 use crate::repository::{Gaps, ListedPoint, PointFacts, PointWriter, Repository, WriterOptions};
+use crate::tracking::{self, ChangePlan, ChangeSource, PlanPolicy, Told};
 use pipeline::{Pipeline, ReadOutcome};
 use plan::Plan;
 
@@ -47,8 +48,8 @@ pub struct BackupRequest {
     pub chunk_bytes: Option<u32>,
     /// Codec; the repository's default if not given.
     pub codec: Option<Codec>,
-    /// What changed since the volume's newest point, if somebody claims to know.
-    pub changed: Option<ChangeList>,
+    /// How far those who say what changed are believed.
+    pub belief: PlanPolicy,
     /// Bytes that belong to no file, and need not be read. Whoever says so has proven it for this very state of the source.
     pub free: ExtentSet,
     /// How the claim is audited.
@@ -87,10 +88,14 @@ pub struct BackupReport {
 /// Windows are this long unless chunks are longer.
 const WINDOW_BYTES: u64 = 256 << 10;
 
+/// Those who may know what changed since the volume's newest point.
+pub type Sources<'a> = [Box<dyn ChangeSource + 'a>];
+
 /// Backs up a volume. Nothing exists until the very end; a failed or cancelled run leaves a checkpoint that the next one uses.
 pub fn backup(
     repository: &Repository,
     request: &BackupRequest,
+    sources: &mut Sources<'_>,
     open_reader: &mut OpenReader<'_>,
     progress: &dyn Progress,
     cancel: &Cancel,
@@ -100,7 +105,9 @@ pub fn backup(
     let previous = newest_point(repository, request, progress)?;
     let chunk_bytes = chunk_size(repository, request, previous.as_ref())?;
     let mut reader = open_reader(WINDOW_BYTES.max(chunk_bytes.into()))?;
-    let mut plan = Plan::new(request, previous.as_ref(), reader.size(), chunk_bytes);
+    let planned = whose_word(request, previous.as_ref(), sources, progress)?;
+    let told = planned.told.as_ref().map(|told| &told.ranges);
+    let mut plan = Plan::new(request, previous.as_ref(), told, reader.size(), chunk_bytes);
     let options = writer_options(repository, request, previous.clone(), reader.size(), chunk_bytes, &plan);
     let mut writer = repository.write_point(options.clone())?;
     let mut incident = None;
@@ -110,7 +117,7 @@ pub fn backup(
             audit::audit(&plan, request.audit, &writer, reader.as_mut(), repository.environment().entropy.as_ref(), cancel)?;
         sampled = outcome.chunks;
         if let Some(wrong) = outcome.mismatch {
-            progress.warn(&format!("{wrong} changed although the change list says it did not: reading the whole volume instead"));
+            progress.warn(&format!("{wrong} changed although it was said that it did not: reading the whole volume instead"));
             incident = Some(wrong);
             plan = Plan::whole(request, reader.size(), chunk_bytes);
             writer.abandon()?;
@@ -130,7 +137,7 @@ pub fn backup(
     let facts = PointFacts {
         cut: request.cut,
         source: request.source.clone(),
-        change_source: change_source(request, previous.as_ref(), &plan, sampled),
+        changes: record(request, previous.as_ref(), &plan, planned, Audited { sampled, incident }),
         consistency: request.consistency,
         unreadable: outcome.unreadable.clone(),
         omitted: plan.omitted().clone(),
@@ -201,12 +208,57 @@ fn writer_options(
     }
 }
 
-fn change_source(request: &BackupRequest, previous: Option<&ListedPoint>, plan: &Plan, sampled: u64) -> ChangeSource {
-    match (plan, previous) {
-        (Plan::Listed { listed_bytes, .. }, _) => ChangeSource::List { listed_bytes: *listed_bytes, sampled_chunks: sampled },
-        (Plan::Whole { .. }, Some(_)) if !request.full => ChangeSource::Compare,
-        (Plan::Whole { .. }, _) => ChangeSource::Full,
+/// Asks who knows what changed, and says so when nobody does.
+fn whose_word(
+    request: &BackupRequest,
+    previous: Option<&ListedPoint>,
+    sources: &mut Sources<'_>,
+    progress: &dyn Progress,
+) -> Result<ChangePlan, JobError> {
+    let basis = previous.filter(|_| !request.full).map(|point| &point.point.changes);
+    let planned = tracking::plan(sources, basis, &request.belief)?;
+    if planned.told.is_none() {
+        planned.passed_over.iter().for_each(|word| progress.warn(&format!("everything is read: {}: {}", word.rung, word.text)));
     }
+    Ok(planned)
+}
+
+/// What an audit found.
+struct Audited {
+    sampled: u64,
+    incident: Option<Extent>,
+}
+
+/// What the point keeps about changes.
+fn record(
+    request: &BackupRequest,
+    previous: Option<&ListedPoint>,
+    plan: &Plan,
+    planned: ChangePlan,
+    audited: Audited,
+) -> ChangeRecord {
+    let ChangePlan { told, mut passed_over, cut_names } = planned;
+    let basis = previous.map(|point| &point.point.changes);
+    let mut distrusted = basis.map(|basis| basis.distrusted.clone()).unwrap_or_default();
+    let source = match (plan, &told, previous) {
+        (Plan::Listed { listed_bytes, .. }, Some(Told { by, proof, .. }), _) => {
+            Known::Told { by: *by, listed_bytes: *listed_bytes, sampled_chunks: audited.sampled, proof: proof.clone() }
+        }
+        (_, _, Some(_)) if !request.full => Known::Compare,
+        _ => Known::Full,
+    };
+    if let Some(Told { by, .. }) = told {
+        distrusted.retain(|rung| *rung != by);
+        if let Some(wrong) = audited.incident {
+            distrusted.push(by);
+            passed_over.push(Word { rung: by, text: format!("{wrong} changed although it said that it did not") });
+        }
+    }
+    let told_in_a_row = match source {
+        Known::Told { .. } => basis.map_or(0, |basis| basis.told_in_a_row).saturating_add(1),
+        Known::Full | Known::Compare => 0,
+    };
+    ChangeRecord { source, cut_names, passed_over, told_in_a_row, distrusted }
 }
 
 fn findings(incident: Option<Extent>, outcome: &ReadOutcome) -> Vec<Finding> {

@@ -10,6 +10,7 @@ use crate::filesystem::FilesystemError;
 use crate::repository::{CodecError, RepositoryError};
 use crate::salvage::SalvageError;
 use crate::store::StoreErrorKind;
+use crate::tracking::SourceError;
 
 /// A failed job.
 #[derive(Debug, Error)]
@@ -94,6 +95,15 @@ impl From<SalvageError> for JobError {
             SalvageError::Cancelled => Self::Cancelled,
             SalvageError::Filesystem(error) => Self::Filesystem(error),
             error @ SalvageError::Scratch(_) => Self::Salvage(error),
+        }
+    }
+}
+
+impl From<SourceError> for JobError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Refused(what) => Self::Refused(what),
+            SourceError::Stopped => Self::Cancelled,
         }
     }
 }

@@ -77,8 +77,9 @@ fn no_such_point(selector: &str) -> JobError {
 mod tests {
     use super::*;
     use crate::base::extent::ExtentSet;
+    use crate::repository::format::changes::{ChangeRecord, ChangeSource};
     use crate::repository::format::node::NodeRef;
-    use crate::repository::format::point::{ChangeSource, Consistency, Point, Statistics, Tree};
+    use crate::repository::format::point::{Consistency, Point, Statistics, Tree};
     use crate::repository::ids::{PointId, VolumeKey};
 
     fn point(volume: &str, cut: u64, random: [u8; 10]) -> ListedPoint {
@@ -91,7 +92,7 @@ mod tests {
                 cut: Timestamp(cut),
                 previous: None,
                 source: String::new(),
-                change_source: ChangeSource::Full,
+                changes: ChangeRecord::of(ChangeSource::Full),
                 consistency: Consistency::Quiescent,
                 statistics: Statistics::default(),
                 unreadable: ExtentSet::new(),

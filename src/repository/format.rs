@@ -8,6 +8,7 @@
 
 mod bounds;
 pub mod catalog;
+pub mod changes;
 pub mod condemned;
 pub mod config;
 pub mod envelope;

@@ -17,9 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::codec::FrameCompressor;
 use super::error::RepositoryError;
 use super::format::catalog::Catalog;
+use super::format::changes::ChangeRecord;
 use super::format::frame::{Codec, FrameKind};
 use super::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, FrameRef, NodeRef};
-use super::format::point::{ChangeSource, Consistency, Point, Previous, Statistics, Tree};
+use super::format::point::{Consistency, Point, Previous, Statistics, Tree};
 use super::frame::Payload;
 use super::ids::PointId;
 use super::leases::{Checkpoint, HeldLease};
@@ -68,7 +69,7 @@ pub struct PointFacts {
     /// What was read, in words.
     pub source: String,
     /// How changes were known.
-    pub change_source: ChangeSource,
+    pub changes: ChangeRecord,
     /// The state of the volume.
     pub consistency: Consistency,
     /// Ranges that could not be read.
@@ -290,7 +291,7 @@ impl PointWriter {
             cut: facts.cut,
             previous,
             source: facts.source,
-            change_source: facts.change_source,
+            changes: facts.changes,
             consistency: facts.consistency,
             statistics: Statistics { read_bytes: facts.read_bytes, duration_ms: facts.duration_ms, ..finished.statistics },
             unreadable: facts.unreadable,

@@ -9,7 +9,7 @@ use crate::base::clock::Clock;
 use crate::base::extent::ExtentSet;
 use crate::base::progress::{Progress, Silent};
 use crate::job::JobError;
-use crate::job::backup::{AuditPolicy, BackupReport, BackupRequest, ChangeList, backup};
+use crate::job::backup::{AuditPolicy, BackupReport, BackupRequest, backup};
 use crate::job::restore::{RestoreOptions, RestoreReport, restore};
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::Consistency;
@@ -20,6 +20,7 @@ use crate::testkit::lockstep::LockstepReader;
 use crate::testkit::manual_clock::ManualClock;
 use crate::testkit::seeded_entropy::SeededEntropy;
 use crate::testkit::volume::MemoryVolume;
+use crate::tracking::{ChangeList, ChangeSource, PlanPolicy};
 
 /// The key of test repositories.
 #[must_use]
@@ -58,7 +59,7 @@ pub fn request(repository: &Repository, volume: &str) -> BackupRequest {
         source: "memory".to_owned(),
         chunk_bytes: None,
         codec: None,
-        changed: None,
+        belief: PlanPolicy { compare_every: 0, ..PlanPolicy::default() },
         free: ExtentSet::new(),
         audit: AuditPolicy::default(),
         full: false,
@@ -85,27 +86,44 @@ pub fn back_up_changed(
     changed: ChangeList,
     audit: AuditPolicy,
 ) -> Result<BackupReport, JobError> {
-    let request = BackupRequest { changed: Some(changed), audit, ..request(repository, name) };
-    run(repository, &request, volume)
+    let request = BackupRequest { audit, ..request(repository, name) };
+    run_told(repository, &request, Some(changed), volume)
+}
+
+/// A change list as a source of changes.
+#[must_use]
+pub fn told(changed: Option<ChangeList>) -> Vec<Box<dyn ChangeSource>> {
+    changed.into_iter().map(|list| Box::new(list) as Box<dyn ChangeSource>).collect()
 }
 
 /// Runs any request.
 pub fn run(repository: &Repository, request: &BackupRequest, volume: &MemoryVolume) -> Result<BackupReport, JobError> {
+    run_told(repository, request, None, volume)
+}
+
+/// Runs any request, by a change list.
+pub fn run_told(
+    repository: &Repository,
+    request: &BackupRequest,
+    changed: Option<ChangeList>,
+    volume: &MemoryVolume,
+) -> Result<BackupReport, JobError> {
     let mut open = |window: u64| Ok(volume.reader(window));
-    backup(repository, request, &mut open, &Silent, &Cancel::new())
+    backup(repository, request, &mut told(changed), &mut open, &Silent, &Cancel::new())
 }
 
 /// Runs a request over `bytes`, one window after the other, so that it makes the same calls each time.
 pub fn run_in_lockstep(
     repository: &Repository,
     request: &BackupRequest,
+    changed: Option<ChangeList>,
     bytes: &[u8],
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<BackupReport, JobError> {
     let bytes = Arc::new(bytes.to_vec());
     let mut open = |window: u64| Ok(Box::new(LockstepReader::new(Arc::clone(&bytes), window)) as _);
-    backup(repository, request, &mut open, progress, cancel)
+    backup(repository, request, &mut told(changed), &mut open, progress, cancel)
 }
 
 /// What the repository said, if it is what failed.

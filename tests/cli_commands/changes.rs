@@ -40,7 +40,7 @@ fn a_lying_change_list_is_caught_said_once_and_does_no_harm() {
     world.backup("disk", &[]).exits(0);
     change(&image, 0, &noise(4 << 20, 3));
     fs::write(world.path("list"), "0 4096\n").unwrap();
-    let told = world.backup("disk", &["--changed", "list"]).exits(3).says("changed although the change list says it did not");
+    let told = world.backup("disk", &["--changed", "list"]).exits(3).says("changed although it was said that it did not");
     assert!(told.out.contains("incident"), "{told:?}");
     world.expect("latest", &fs::read(&image).unwrap());
     assert!(world.run(&["points"]).exits(0).out.contains("incident"));

@@ -40,15 +40,26 @@ fn what_the_driver_says_has_changed_is_all_that_is_read() {
     let world = changed_world();
     let server = driver(&world, volume(&[(4_999_168, 4096)]), Script::at_first(|_| vec![Step::Fail(Code::Unavailable)]));
     let report = backup(&world, &server, &[&BASE[..], &["--audit-share", "0.2"]].concat()).exits(0).json();
-    assert_eq!(report["csi"]["changes"], "known");
-    assert_eq!(report["csi"]["changed_bytes"], 4096);
-    assert_eq!(report["csi"]["blocks"], "variable");
-    assert_eq!(report["point"]["change_source"], "list");
+    assert_eq!(report["point"]["change_source"], "csi");
+    assert_eq!(report["point"]["cut_names"][0]["name"], "snap-2");
     assert_eq!(report["point"]["listed_bytes"], 4096);
     assert!(report["point"]["read_bytes"].as_u64().unwrap() < 2 << 20, "{report}");
     let first = &server.calls()[0];
     assert_eq!((first.base.as_deref(), first.target.as_str()), (Some("snap-1"), "snap-2"));
     world.expect("latest", &fs::read(world.path("disk")).unwrap());
+}
+
+#[test]
+fn the_next_backup_counts_from_the_snapshot_that_the_last_point_names() {
+    let world = changed_world();
+    let server = driver(&world, volume(&[(4_999_168, 4096)]), Script::honest());
+    backup(&world, &server, &BASE).exits(0);
+    let next = ["--csi-endpoint", server.address(), "--csi-snapshot", "snap-3", "--json"];
+    let report = world.backup("disk", &next).exits(0).json();
+    assert_eq!(report["point"]["change_source"], "csi");
+    assert_eq!(server.calls().last().unwrap().base.as_deref(), Some("snap-2"));
+    let other = world.backup("disk", &[&next[..], &["--csi-base-snapshot", "snap-1"]].concat()).exits(0);
+    other.says("counts from another cut");
 }
 
 #[test]
@@ -58,7 +69,7 @@ fn the_service_of_kubernetes_is_shown_the_token_of_the_file() {
     fs::write(world.path("token"), "a-token\n").unwrap();
     let kubernetes = ["--csi-namespace", "shop", "--csi-token-file", "token"];
     let report = backup(&world, &server, &[&BASE[..], &kubernetes].concat()).exits(0).json();
-    assert_eq!(report["csi"]["changes"], "known");
+    assert_eq!(report["point"]["change_source"], "csi");
     let call = &server.calls()[0];
     assert_eq!((call.namespace.as_deref(), call.token.as_deref()), (Some("shop"), Some("a-token")));
     fs::write(world.path("token"), "\n").unwrap();
@@ -79,8 +90,8 @@ fn without_an_answer_everything_is_read_and_the_reason_is_said() {
         let server = driver(&world, volume(&[]), Script::always(steps));
         let run = backup(&world, &server, more).exits(0).says("everything is read").says(words);
         let report = run.json();
-        assert_eq!(report["csi"]["changes"], "unknown");
-        assert!(report["csi"]["reason"].as_str().unwrap().contains(words), "{report}");
+        let passed_over = &report["point"]["passed_over"][0];
+        assert!(passed_over["source"] == "csi" && passed_over["reason"].as_str().unwrap().contains(words), "{report}");
         assert_eq!(report["point"]["change_source"], "compare");
         assert_eq!(report["point"]["read_bytes"], SIZE);
         world.expect("latest", &fs::read(world.path("disk")).unwrap());
@@ -93,7 +104,7 @@ fn another_size_than_the_devices_means_that_nothing_is_known() {
     let server = driver(&world, Volume { capacity: SIZE + 512, ..volume(&[(0, 512)]) }, Script::honest());
     let report =
         backup(&world, &server, &BASE).exits(0).says("the snapshot has 16777728 bytes, but the device has 16777216").json();
-    assert_eq!(report["csi"]["changes"], "unknown");
+    assert_eq!(report["point"]["change_source"], "compare");
 }
 
 #[test]
@@ -101,7 +112,7 @@ fn a_driver_that_lies_is_caught_by_the_audit() {
     let world = changed_world();
     change(&world.path("disk"), 0, &noise(4 << 20, 3));
     let server = driver(&world, volume(&[(4_999_168, 4096)]), Script::honest());
-    let run = backup(&world, &server, &BASE).exits(3).says("changed although the change list says it did not");
+    let run = backup(&world, &server, &BASE).exits(3).says("changed although it was said that it did not");
     assert!(run.json()["point"]["incident"].is_object());
     world.expect("latest", &fs::read(world.path("disk")).unwrap());
 }

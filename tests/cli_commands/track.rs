@@ -42,7 +42,7 @@ impl Tracked {
     }
 
     fn track(&self, arguments: &[&str]) -> Run {
-        self.world.run(&[&["track", "--bpffs", "bpf", "--state", "state"], arguments].concat())
+        self.world.run(&[&["track", "--bpffs", "bpf", "--tracker-state", "state"], arguments].concat())
     }
 
     fn epoch(&self, more: &[&str]) -> Run {
@@ -133,6 +133,79 @@ fn the_cut_is_taken_inside_the_epoch_and_one_that_fails_loses_nothing() {
     let write = format!("dd if=/dev/zero of={} bs=4k seek=4000 count=1 conv=notrunc,fsync status=none", tracked.disk());
     let list = tracked.epoch(&["--cut", &format!("echo said; {write}")]).exits(0).out;
     assert_eq!(list, "5242880 131072\n16384000 65536\n");
+}
+
+impl Tracked {
+    fn backup_tracked(&self, more: &[&str]) -> Value {
+        let tracked = ["--track", "--bpffs", "bpf", "--tracker-state", "state", "--audit-share", "0.5", "--json"];
+        self.backup(&[&tracked, more].concat()).exits(0).json()["point"].clone()
+    }
+
+    fn expect_disk(&self) {
+        self.world.expect("latest", &fs::read(self.device.path()).unwrap());
+    }
+}
+
+#[test]
+fn tracked_backups_read_what_was_written_and_prove_it_by_the_point_before() {
+    let Some(tracked) = Tracked::new() else { return };
+    let first = tracked.backup_tracked(&[]);
+    assert_eq!((&first["change_source"], &first["cut_names"][0]["source"]), (&"full".into(), &"epoch".into()));
+    for round in 1..4 {
+        tracked.write(round * 1_000_000, round);
+        let next = tracked.backup_tracked(&[]);
+        assert_eq!((&next["change_source"], &next["told_in_a_row"]), (&"epoch".into(), &round.into()), "{next}");
+        assert!(next["read_bytes"].as_u64().unwrap() < 1 << 20 && next["passed_over"].as_array().unwrap().is_empty(), "{next}");
+        tracked.expect_disk();
+    }
+    // A backup that nobody tracked leaves a point without a name for its cut.
+    tracked.write(0, 9);
+    tracked.backup(&[]).exits(0);
+    tracked.write(7 << 20, 10);
+    let next = tracked.backup_tracked(&[]);
+    assert_eq!(next["change_source"], "compare");
+    assert!(next["passed_over"][0]["reason"].as_str().unwrap().contains("first of its chain"), "{next}");
+    tracked.expect_disk();
+    tracked.write(8 << 20, 11);
+    assert_eq!(tracked.backup_tracked(&["--compare-every", "1"])["change_source"], "compare");
+    assert_eq!(tracked.backup_tracked(&[])["change_source"], "epoch");
+    tracked.expect_disk();
+}
+
+#[test]
+fn a_snapshot_of_a_tracked_disk_is_backed_up_by_what_was_written_to_the_disk() {
+    let Some(tracked) = Tracked::new() else { return };
+    let world = &tracked.world;
+    let cut = format!("cp {} snapshot", tracked.disk());
+    let tracking = ["--track", tracked.disk(), "--cut", &cut, "--bpffs", "bpf", "--tracker-state", "state"];
+    let backup = |more: &[&str]| {
+        world.backup("snapshot", &[&["--volume", "disk", "--audit-share", "0.5", "--json"], &tracking[..], more].concat())
+    };
+    backup(&[]).exits(0);
+    tracked.write(3 << 20, 4);
+    let next = backup(&[]).exits(0).json();
+    assert_eq!(next["point"]["change_source"], "epoch");
+    tracked.expect_disk();
+    // Written after the cut: not in this point, and in the next.
+    let before = fs::read(tracked.device.path()).unwrap();
+    let late = format!("{cut}; dd if=/dev/urandom of={} bs=4k seek=100 count=1 conv=notrunc,fsync status=none", tracked.disk());
+    let tracking = ["--track", tracked.disk(), "--cut", &late, "--bpffs", "bpf", "--tracker-state", "state"];
+    world.backup("snapshot", &[&["--volume", "disk", "--audit-share", "0.5"], &tracking[..]].concat()).exits(0);
+    world.expect("latest", &before);
+    assert_eq!(backup(&[]).exits(0).json()["point"]["change_source"], "epoch");
+    tracked.expect_disk();
+    // Another disk is no snapshot of this one.
+    let shorter = ["--track", tracked.disk(), "--cut", "truncate -s 8M snapshot", "--bpffs", "bpf", "--tracker-state", "state"];
+    let other = world.backup("snapshot", &[&["--volume", "disk"], &shorter[..]].concat()).exits(0);
+    other.says("so it is no snapshot of it");
+    assert_eq!(backup(&[]).exits(0).json()["point"]["change_source"], "epoch");
+    tracked.expect_disk();
+    // A cut that fails makes no point, and loses nothing.
+    tracked.write(5 << 20, 6);
+    let tracking = ["--track", tracked.disk(), "--cut", "exit 5", "--bpffs", "bpf", "--tracker-state", "state"];
+    world.backup("snapshot", &[&["--volume", "disk"], &tracking[..]].concat()).exits(1).says("takes the cut failed");
+    assert_eq!(backup(&[]).exits(0).json()["point"]["change_source"], "epoch");
+    tracked.expect_disk();
 }
 
 #[test]

@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args};
 
 use super::csi::CsiArgs;
+use super::tracker::TrackerArgs;
 use super::{JsonArgs, RepoArgs, values};
+use crate::cli::commands::backup::sources::{ChangeSettings, TrackSettings};
 use crate::cli::commands::backup::{Allocated, Settings};
 use crate::cli::context::Voice;
 use crate::cli::failure::Failure;
 use crate::device::{EngineChoice, Pace};
 use crate::job::backup::AuditPolicy;
+use crate::repository::format::changes::Rung;
 use crate::repository::format::frame::Codec;
+use crate::tracking::PlanPolicy;
 
 /// Back up a block device or image file into a new recovery point
 ///
@@ -38,6 +42,22 @@ pub(in crate::cli) struct BackupArgs {
     /// driver says was never written, if a random sample of it holds nothing but zeros.
     #[arg(long, value_name = "auto|csi|off", default_value = "off", value_parser = values::allocated)]
     allocated: Allocated,
+    /// Read only what the tracker says has been written to the disk since the newest point; SOURCE, if it is not a snapshot of DEVICE
+    ///
+    /// The disk is tracked from now on if it is not. What is said is audited like --changed; when it is not known, everything is read.
+    #[arg(long, value_name = "DEVICE", num_args = 0..=1)]
+    track: Option<Option<PathBuf>>,
+    /// A shell command that makes SOURCE, a snapshot of the tracked disk. Without one, the disk must not be written meanwhile
+    #[arg(long, value_name = "COMMAND", requires = "track")]
+    cut: Option<String>,
+    #[command(flatten)]
+    tracker: TrackerArgs,
+    /// Read and compare everything at every so many points, whoever says what has changed; 0 means never
+    #[arg(long, value_name = "N", default_value_t = PlanPolicy::default().compare_every)]
+    compare_every: u32,
+    /// Believe again who was caught to be wrong for this volume: list, csi, epoch or thin
+    #[arg(long, value_name = "WHO", value_parser = values::rung)]
+    trust: Vec<Rung>,
     /// How small a wrong share of a change list the sample must notice, 999 times in 1000
     #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = values::share)]
     audit_share: f64,
@@ -80,14 +100,21 @@ impl BackupArgs {
         if self.allocated == Allocated::Driver && csi.is_none() {
             return Err(Failure::refused("--allocated csi asks a CSI driver; name it with --csi-endpoint"));
         }
+        let place = self.tracker.settle();
+        let track =
+            self.track.map(|device| TrackSettings { place, device: device.unwrap_or_else(|| self.source.clone()), cut: self.cut });
         let settings = Settings {
             volume: self.volume.map_or_else(|| base_name(&self.source), Ok)?,
             location: self.repo.settle()?,
             source: self.source,
-            changed: self.changed,
-            csi,
+            changes: ChangeSettings {
+                list: self.changed,
+                csi,
+                track,
+                belief: PlanPolicy { compare_every: self.compare_every, trusted_again: self.trust },
+                audit: AuditPolicy { wrong_share: self.audit_share, ..AuditPolicy::default() },
+            },
             allocated: self.allocated,
-            audit: AuditPolicy { wrong_share: self.audit_share, ..AuditPolicy::default() },
             chunk_bytes: self.chunk,
             codec: self.codec,
             live: self.live,

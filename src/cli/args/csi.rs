@@ -21,7 +21,12 @@ pub(super) struct CsiArgs {
     /// The snapshot that SOURCE is made of: its name in the namespace, or its id when the driver itself is asked
     #[arg(long, value_name = "NAME", requires = "csi_endpoint")]
     csi_snapshot: Option<String>,
-    /// Handle of the snapshot that the volume's newest point was made of; nothing checks that it is this one, save for the audit
+    /// What the driver calls that snapshot, for the next backup to count from [default: --csi-snapshot, when the driver itself is asked]
+    #[arg(long, value_name = "HANDLE", requires = "csi_endpoint")]
+    csi_snapshot_handle: Option<String>,
+    /// Handle of the snapshot that the volume's newest point was made of [default: what that point says]
+    ///
+    /// Where that point does not say it, nothing checks this, save for the audit.
     #[arg(long, value_name = "HANDLE", requires = "csi_endpoint", conflicts_with_all = ["changed", "full"])]
     csi_base_snapshot: Option<String>,
     /// Ask the service that Kubernetes offers beside the driver, for a snapshot of this namespace; without it, the driver itself
@@ -48,6 +53,8 @@ impl CsiArgs {
             }
             (None, _) => Caller::Driver { secrets: self.csi_secrets },
         };
-        Ok(Some(Settings { address, authority: self.csi_ca, caller, snapshot, base: self.csi_base_snapshot }))
+        let own = matches!(caller, Caller::Driver { .. }).then(|| snapshot.clone());
+        let handle = self.csi_snapshot_handle.or(own);
+        Ok(Some(Settings { address, authority: self.csi_ca, caller, snapshot, handle, base: self.csi_base_snapshot }))
     }
 }

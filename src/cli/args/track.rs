@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::tracker::TrackerArgs;
 use super::{JsonArgs, values};
 use crate::cli::commands::track::{Act, Settings};
 use crate::cli::context::Voice;
-use crate::tracking;
 
 /// Track which blocks of a disk change, so that a backup need not read it to find out
 ///
@@ -15,12 +15,8 @@ use crate::tracking;
 /// unknown with a reason, never a guess.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TrackArgs {
-    /// The BPF file system that holds the programs; it is mounted if it is not
-    #[arg(long, value_name = "FOLDER", global = true, default_value = "/sys/fs/bpf")]
-    bpffs: PathBuf,
-    /// What is remembered of tracked disks between commands
-    #[arg(long, value_name = "FOLDER", global = true, default_value = "/run/icecore/tracking")]
-    state: PathBuf,
+    #[command(flatten)]
+    tracker: TrackerArgs,
     #[command(flatten)]
     json: JsonArgs,
     #[command(subcommand)]
@@ -73,7 +69,6 @@ impl TrackArgs {
             TrackCommand::Remove { device: Some(device), .. } => Act::Remove { device },
             TrackCommand::Remove { device: None, .. } => Act::Detach,
         };
-        let place = tracking::Settings { bpffs: self.bpffs, state: self.state, ..tracking::Settings::default() };
-        (Settings { place, act }, self.json.settle())
+        (Settings { place: self.tracker.settle(), act }, self.json.settle())
     }
 }

@@ -4,6 +4,7 @@ use bytesize::ByteSize;
 
 use crate::cli::commands::backup::Allocated;
 use crate::device::{EngineChoice, Pace};
+use crate::repository::format::changes::Rung;
 use crate::repository::format::frame::Codec;
 use crate::rpc::snapshot_metadata::Address;
 
@@ -74,6 +75,11 @@ pub(super) fn allocated(text: &str) -> Result<Allocated, String> {
         "off" => Ok(Allocated::Off),
         _ => Err("write auto, csi or off".to_owned()),
     }
+}
+
+/// Whose word it is that nothing else has changed.
+pub(super) fn rung(text: &str) -> Result<Rung, String> {
+    text.parse().map_err(|()| format!("write {}", Rung::ALL.map(|rung| rung.to_string()).join(", ")))
 }
 
 /// Where a service listens.

@@ -1,13 +1,11 @@
 //! Backup: a source becomes a recovery point.
 
 use std::env;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{default_workers, host_name};
@@ -15,21 +13,22 @@ use crate::base::extent::{Extent, ExtentSet};
 use crate::base::finding::Finding;
 use crate::base::io::{BulkRead, IoError, ReadAt};
 use crate::cli::context::Context;
-use crate::cli::failure::Failure;
 use crate::cli::outcome::Outcome;
 use crate::cli::views::{FindingView, PointView};
 use crate::cli::{output, text, times};
 use crate::device::{self, DeviceFile, EngineChoice, Mounted, Pace, ReaderOptions, SourceOptions, impact};
 use crate::filesystem;
 use crate::job::backup::{
-    AuditPolicy, BackupReport, BackupRequest, CatalogOutcome, CatalogRequest, ChangeList, FreeSpace, MadeCatalog, backup,
-    free_space, unwritten_space,
+    BackupReport, BackupRequest, CatalogOutcome, CatalogRequest, FreeSpace, MadeCatalog, backup, free_space, unwritten_space,
 };
 use crate::repository::Verdicts;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::Consistency;
 
 pub(in crate::cli) mod csi;
+pub(in crate::cli) mod sources;
+
+use sources::ChangeSettings;
 
 /// What to back up, and how.
 #[derive(Debug)]
@@ -37,10 +36,8 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) location: String,
     pub(in crate::cli) source: PathBuf,
     pub(in crate::cli) volume: String,
-    pub(in crate::cli) changed: Option<PathBuf>,
-    pub(in crate::cli) csi: Option<csi::Settings>,
+    pub(in crate::cli) changes: ChangeSettings,
     pub(in crate::cli) allocated: Allocated,
-    pub(in crate::cli) audit: AuditPolicy,
     pub(in crate::cli) chunk_bytes: Option<u32>,
     pub(in crate::cli) codec: Option<Codec>,
     pub(in crate::cli) live: bool,
@@ -68,8 +65,6 @@ pub(in crate::cli) enum Allocated {
 const UPLOAD_THREADS: usize = 4;
 /// A killed run loses at most this much of its stored bytes; more often would cost tree packs.
 const CHECKPOINT_BYTES: u64 = 256 << 20;
-/// Memory is bounded: this much text lists millions of ranges, and beyond that the whole volume is read as quickly.
-const MAX_CHANGE_LIST_BYTES: u64 = 256 << 20;
 
 #[derive(Debug, Serialize)]
 struct View {
@@ -77,7 +72,6 @@ struct View {
     point: PointView,
     resumed: bool,
     allocation_doubts: Vec<String>,
-    csi: Option<csi::View>,
     findings: Vec<FindingView>,
     catalog: CatalogOutcomeView,
 }
@@ -107,18 +101,21 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     if settings.pace == Pace::Gentle {
         step_back();
     }
-    let listed = settings.changed.as_deref().map(read_change_list).transpose()?;
-    let source = Arc::new(device::open(&settings.source, &SourceOptions { live: settings.live })?);
+    let list = sources::list(settings.changes.list.as_deref())?;
     let repository = context.repository(&settings.location)?;
-    let driver = settings.csi.as_ref().map(|csi| csi::Driver::new(context, csi, source.geometry().size)).transpose()?;
-    let told = driver.as_ref().map(csi::Driver::changes).transpose()?;
-    let (changed, csi) = told.map_or((listed, None), |told| (told.list, Some(told.view)));
+    let (basis, _damaged) = repository.newest_basis(&settings.volume)?;
+    // The source may be a snapshot that does not exist before the cut.
+    let epoch = settings.changes.track.as_ref().map(|track| sources::epoch(context, track, basis.as_ref())).transpose()?;
+    let source = Arc::new(device::open(&settings.source, &SourceOptions { live: settings.live })?);
+    let size = source.geometry().size;
+    let driver = settings.changes.csi.as_ref().map(|csi| csi::Driver::new(context, csi, size)).transpose()?;
+    let mut sources = sources::gather(&settings, list, epoch, size, driver.as_ref(), basis.as_ref());
     let space = free_space_of(context, &settings, &source, driver.as_ref())?;
     space.doubts.iter().take(FINDINGS_SHOWN).for_each(|doubt| output::say(doubt));
-    let request = request(context, &settings, &source, changed, space.free);
+    let request = request(context, &settings, &source, space.free);
     let progress = context.progress();
     let mut open_reader = |window_bytes| open_reader(context, &settings, &source, window_bytes);
-    let report = backup(&repository, &request, &mut open_reader, progress.as_ref(), &context.interrupts.cancel())?;
+    let report = backup(&repository, &request, &mut sources, &mut open_reader, progress.as_ref(), &context.interrupts.cancel())?;
     drop(progress);
     say_findings(&report);
     let view = View {
@@ -126,7 +123,6 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         point: PointView::new(&report.point, &Verdicts::new()),
         resumed: report.resumed,
         allocation_doubts: space.doubts,
-        csi,
         findings: report.findings.iter().map(FindingView::from).collect(),
         catalog: CatalogOutcomeView::from(&report.catalog),
     };
@@ -153,26 +149,20 @@ fn free_space_of(
         (Allocated::FileSystem, Mounted::No | Mounted::ReadOnly(_), _) => Ok(free_space(Arc::clone(source) as Arc<dyn ReadAt>)),
         (Allocated::Driver, Mounted::No | Mounted::ReadOnly(_), Some(driver)) => {
             let cancel = context.interrupts.cancel();
-            Ok(unwritten_space(source.as_ref(), driver.unwritten()?, settings.audit, context.entropy.as_ref(), &cancel)?)
+            Ok(unwritten_space(source.as_ref(), driver.unwritten()?, settings.changes.audit, context.entropy.as_ref(), &cancel)?)
         }
     }
 }
 
-fn request(
-    context: &Context,
-    settings: &Settings,
-    source: &Arc<DeviceFile>,
-    changed: Option<ChangeList>,
-    free: ExtentSet,
-) -> BackupRequest {
+fn request(context: &Context, settings: &Settings, source: &Arc<DeviceFile>, free: ExtentSet) -> BackupRequest {
     BackupRequest {
         volume: settings.volume.clone(),
         source: settings.source.display().to_string(),
         chunk_bytes: settings.chunk_bytes,
         codec: settings.codec,
-        changed,
+        belief: settings.changes.belief.clone(),
         free,
-        audit: settings.audit,
+        audit: settings.changes.audit,
         full: settings.full,
         consistency: match source.mounted() {
             Mounted::ReadWrite(_) => Consistency::Live,
@@ -213,18 +203,6 @@ fn open_reader(
     Ok(Box::new(reader))
 }
 
-fn read_change_list(path: &Path) -> anyhow::Result<ChangeList> {
-    let failed = || format!("cannot read the change list {}", path.display());
-    let mut text = String::new();
-    let file = File::open(path).with_context(failed)?;
-    let length = file.take(MAX_CHANGE_LIST_BYTES + 1).read_to_string(&mut text).with_context(failed)?;
-    if length as u64 > MAX_CHANGE_LIST_BYTES {
-        let reason = format!("{} is longer than {}; leave --changed out", path.display(), text::size(MAX_CHANGE_LIST_BYTES));
-        return Err(Failure::Refused(reason).into());
-    }
-    ChangeList::parse(&text).map_err(|error| Failure::Refused(error.to_string()).into())
-}
-
 /// Ranges named one by one before the rest is only counted; `points show` and `--json` name them all.
 const FINDINGS_SHOWN: usize = 10;
 
@@ -241,7 +219,7 @@ fn describe(context: &Context, report: &BackupReport) -> String {
     let (point, done) = (&report.point.point, report.point.point.statistics);
     let resumed = if report.resumed { "resumed: what a stopped run had stored was used\n" } else { "" };
     let incident = match point.incident {
-        Some(extent) => format!("incident: the change list was wrong at {extent}, so the whole volume was read\n"),
+        Some(extent) => format!("incident: what was said to have changed was wrong at {extent}, so the whole volume was read\n"),
         None => String::new(),
     };
     let lost = match point.unreadable.bytes() {

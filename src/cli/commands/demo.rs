@@ -16,7 +16,6 @@ use crate::cli::output;
 use crate::cli::place::Place;
 use crate::cli::secrets::KeySources;
 use crate::device::{EngineChoice, Pace};
-use crate::job::backup::AuditPolicy;
 use crate::repository::InitOptions;
 
 /// Size of the image, half of it data.
@@ -88,10 +87,8 @@ fn backup_settings(location: &str, image: &Path) -> backup::Settings {
         location: location.to_owned(),
         source: image.to_path_buf(),
         volume: "disk".to_owned(),
-        changed: None,
-        csi: None,
+        changes: backup::sources::ChangeSettings::default(),
         allocated: backup::Allocated::Off,
-        audit: AuditPolicy::default(),
         chunk_bytes: None,
         codec: None,
         live: false,

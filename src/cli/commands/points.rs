@@ -7,7 +7,8 @@ use crate::cli::context::Context;
 use crate::cli::outcome::Outcome;
 use crate::cli::views::{PointView, VerdictView, change_source, consistency};
 use crate::cli::{output, text, times};
-use crate::repository::format::point::{ChangeSource, Consistency};
+use crate::repository::format::changes::ChangeSource;
+use crate::repository::format::point::Consistency;
 use crate::repository::format::verdict::VerdictKind;
 use crate::repository::{ListedPoint, PointListing, Repository, Verdicts};
 
@@ -84,7 +85,7 @@ fn table(listing: &PointListing, verdicts: &Verdicts, zone: &TimeZone) -> String
             text::size(point.tree.size),
             text::size(statistics.new_bytes),
             text::size(statistics.data_stored_bytes + statistics.tree_stored_bytes),
-            change_source(&point.change_source).to_owned(),
+            change_source(&point.changes.source),
             remarks(listed, verdicts).join(", "),
         ]
     });
@@ -117,14 +118,12 @@ fn show(context: &Context, repository: &Repository, volume: Option<&str>, select
 
 fn describe(listed: &ListedPoint, verdicts: &Verdicts) -> String {
     let (point, statistics) = (&listed.point, listed.point.statistics);
-    let changes = match point.change_source {
+    let changes = match &point.changes.source {
         ChangeSource::Full => "full: everything was stored".to_owned(),
         ChangeSource::Compare => "compare: everything was read and compared with the previous point".to_owned(),
-        ChangeSource::List { listed_bytes, sampled_chunks } => {
-            format!(
-                "list: {listed_bytes} bytes were listed as changed; {} of the rest agreed",
-                text::count(sampled_chunks, "chunk")
-            )
+        ChangeSource::Told { by, listed_bytes, sampled_chunks, proof } => {
+            let agreed = text::count(*sampled_chunks, "chunk");
+            format!("{by}: {listed_bytes} bytes were said to have changed ({proof}); {agreed} of the rest agreed")
         }
     };
     let exact = |bytes: u64| format!("{bytes} bytes ({})", text::size(bytes));

@@ -230,7 +230,7 @@ fn write_token(path: &Path, token: Option<&ChainToken>) -> anyhow::Result<()> {
 }
 
 /// What the command prints goes to standard error: standard output is the change list's.
-fn take_cut(command: &str) -> anyhow::Result<()> {
+pub(super) fn take_cut(command: &str) -> anyhow::Result<()> {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("{{ {command}\n}} 1>&2")]);
     let status = shell.status().context("cannot start the command that takes the cut")?;

@@ -1,45 +1,9 @@
 //! What a backup reads: everything, or what a change list names and whatever is uncertain besides.
 
-use thiserror::Error;
-
 use super::omission::omittable;
 use super::{BackupRequest, uncertain};
 use crate::base::extent::{Extent, ExtentSet};
 use crate::repository::ListedPoint;
-
-/// Ranges that somebody says have changed since the volume's newest point.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ChangeList {
-    /// The ranges, in bytes.
-    pub extents: ExtentSet,
-}
-
-/// A line of a change list that is none.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("line {line} of the change list is {text:?}; each line is 'offset length' in bytes")]
-pub struct ChangeListError {
-    line: usize,
-    text: String,
-}
-
-impl ChangeList {
-    /// Reads lines of 'offset length', in bytes. Empty lines and lines that begin with # are skipped.
-    pub fn parse(text: &str) -> Result<Self, ChangeListError> {
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-        let extents = lines
-            .map(|(index, line)| {
-                parse_line(line).ok_or_else(|| ChangeListError { line: index + 1, text: line.chars().take(80).collect() })
-            })
-            .collect::<Result<ExtentSet, _>>()?;
-        Ok(Self { extents })
-    }
-}
-
-fn parse_line(line: &str) -> Option<Extent> {
-    let mut words = line.split_whitespace();
-    let (offset, length) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    words.next().is_none().then_some(Extent::new(offset, length))
-}
 
 /// What will be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,12 +35,19 @@ impl Plan {
         Self::Whole { size, omitted: omittable(&request.free, chunk_bytes, size) }
     }
 
-    pub(super) fn new(request: &BackupRequest, previous: Option<&ListedPoint>, size: u64, chunk_bytes: u32) -> Self {
-        match (&request.changed, previous) {
-            (Some(list), Some(previous)) if !request.full => {
-                let due = list.extents.union(&uncertain(previous, size)).align_outward(chunk_bytes.into(), size);
+    /// What was `told` to have changed, if somebody's word is taken, and otherwise all of it.
+    pub(super) fn new(
+        request: &BackupRequest,
+        previous: Option<&ListedPoint>,
+        told: Option<&ExtentSet>,
+        size: u64,
+        chunk_bytes: u32,
+    ) -> Self {
+        match (told, previous) {
+            (Some(told), Some(previous)) => {
+                let due = told.union(&uncertain(previous, size)).align_outward(chunk_bytes.into(), size);
                 let omitted = due.intersection(&omittable(&request.free, chunk_bytes, size));
-                Self::Listed { chunks: due.difference(&omitted), omitted, listed_bytes: list.extents.bytes(), size, chunk_bytes }
+                Self::Listed { chunks: due.difference(&omitted), omitted, listed_bytes: told.bytes(), size, chunk_bytes }
             }
             _ => Self::whole(request, size, chunk_bytes),
         }
@@ -117,15 +88,6 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_change_list_is_offset_and_length_a_line() {
-        let list = ChangeList::parse("# made by hand\n0 512\n\n  4096\t8192 \n512 512\n").unwrap();
-        assert_eq!(list.extents.as_slice(), [Extent::new(0, 1024), Extent::new(4096, 8192)]);
-        for (text, line) in [("0 512\nx 1", 2), ("1", 1), ("1 2 3", 1), ("-1 5", 1), ("1 99999999999999999999", 1)] {
-            assert_eq!(ChangeList::parse(text).unwrap_err().line, line, "{text:?}");
-        }
-    }
 
     #[test]
     fn windows_never_cross_a_boundary_and_cover_the_plan() {

@@ -4,6 +4,7 @@
 
 use super::bounds::{FormatError, In, expect_end};
 use super::catalog::Catalog;
+use super::changes::{self, ChangeRecord};
 use super::fields::{CRITICAL, FieldWriter, Fields};
 use super::node::{FAN_OUT_U64, FrameRef, MAX_LEVEL, NodeRef, StoredNode};
 use crate::base::bytes::{ByteReader, PutBytes};
@@ -26,6 +27,9 @@ const INCIDENT: u16 = 9;
 const WRITER: u16 = 10;
 const HOST: u16 = 11;
 const CATALOG: u16 = 12;
+const CUT_NAMES: u16 = 13;
+const PASSED_OVER: u16 = 14;
+const TRUST: u16 = 15;
 const TREE: u16 = CRITICAL;
 /// Critical: who does not know it would take what was left out for zeros.
 const OMITTED: u16 = CRITICAL | 1;
@@ -86,22 +90,6 @@ pub enum Consistency {
     Live,
 }
 
-/// How the changed ranges were known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChangeSource {
-    /// There was no earlier point to compare with.
-    Full,
-    /// Everything was read and compared by hash with the earlier point.
-    Compare,
-    /// A list handed in by the caller, audited by re-reading a sample.
-    List {
-        /// Bytes that the list named.
-        listed_bytes: u64,
-        /// Unlisted chunks that were re-read and found unchanged.
-        sampled_chunks: u64,
-    },
-}
-
 /// What the backup did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Statistics {
@@ -129,7 +117,7 @@ pub struct Point {
     /// What was read, in words: a path.
     pub source: String,
     /// How changes were known.
-    pub change_source: ChangeSource,
+    pub changes: ChangeRecord,
     /// The state of the volume.
     pub consistency: Consistency,
     /// What it took.
@@ -163,7 +151,7 @@ impl Point {
         }
         fields
             .put(SOURCE, self.source.as_bytes())
-            .put(CHANGE_SOURCE, &encode_change_source(&self.change_source))
+            .put(CHANGE_SOURCE, &changes::encode_source(&self.changes.source))
             .put(
                 CONSISTENCY,
                 &[match self.consistency {
@@ -181,6 +169,14 @@ impl Point {
         fields.put(WRITER, self.writer.as_bytes()).put(HOST, self.host.as_bytes());
         if let Some(catalog) = &self.catalog {
             fields.put(CATALOG, &catalog.encode());
+        }
+        for (field, words) in [(CUT_NAMES, &self.changes.cut_names), (PASSED_OVER, &self.changes.passed_over)] {
+            if !words.is_empty() {
+                fields.put(field, &changes::encode_words(words));
+            }
+        }
+        if self.changes.told_in_a_row > 0 || !self.changes.distrusted.is_empty() {
+            fields.put(TRUST, &changes::encode_trust(&self.changes));
         }
         fields.put(TREE, &encode_tree(&self.tree));
         if !self.omitted.is_empty() {
@@ -200,7 +196,7 @@ impl Point {
             cut: Timestamp(fields.u64(CUT)?),
             previous: fields.optional(PREVIOUS).map(parse_previous).transpose()?,
             source: fields.text(SOURCE)?,
-            change_source: parse_change_source(fields.required(CHANGE_SOURCE)?)?,
+            changes: parse_changes(&fields)?,
             consistency: match fields.array::<1>(CONSISTENCY)? {
                 [1] => Consistency::Quiescent,
                 [2] => Consistency::Live,
@@ -280,28 +276,16 @@ fn parse_previous(bytes: &[u8]) -> Result<Previous, FormatError> {
     Ok(previous)
 }
 
-fn encode_change_source(source: &ChangeSource) -> Vec<u8> {
-    let mut out = Vec::new();
-    match source {
-        ChangeSource::Full => out.put_u8(1),
-        ChangeSource::Compare => out.put_u8(2),
-        ChangeSource::List { listed_bytes, sampled_chunks } => {
-            out.put_u8(3);
-            out.put_u64(*listed_bytes);
-            out.put_u64(*sampled_chunks);
-        }
-    }
-    out
-}
-
-fn parse_change_source(bytes: &[u8]) -> Result<ChangeSource, FormatError> {
-    let mut reader = ByteReader::new(bytes);
-    match reader.u8().within(WHAT)? {
-        1 => Ok(ChangeSource::Full),
-        2 => Ok(ChangeSource::Compare),
-        3 => Ok(ChangeSource::List { listed_bytes: reader.u64().within(WHAT)?, sampled_chunks: reader.u64().within(WHAT)? }),
-        other => Err(FormatError::Value { what: WHAT, field: "change source", value: other.into() }),
-    }
+fn parse_changes(fields: &Fields<'_>) -> Result<ChangeRecord, FormatError> {
+    let words = |field| fields.optional(field).map(changes::parse_words).transpose();
+    let (told_in_a_row, distrusted) = fields.optional(TRUST).map(changes::parse_trust).transpose()?.unwrap_or_default();
+    Ok(ChangeRecord {
+        source: changes::parse_source(fields.required(CHANGE_SOURCE)?)?,
+        cut_names: words(CUT_NAMES)?.unwrap_or_default(),
+        passed_over: words(PASSED_OVER)?.unwrap_or_default(),
+        told_in_a_row,
+        distrusted,
+    })
 }
 
 fn encode_statistics(statistics: &Statistics) -> Vec<u8> {
@@ -351,6 +335,7 @@ fn parse_extents(bytes: &[u8]) -> Result<Vec<Extent>, FormatError> {
 mod tests {
     use super::*;
     use crate::repository::format::catalog::CatalogSummary;
+    use crate::repository::format::changes::{ChangeSource, Rung, Word};
 
     fn point() -> Point {
         let frame = FrameRef { pack: PackId([2; 16]), slot: 3, offset: 4, stored: 5 };
@@ -359,7 +344,13 @@ mod tests {
             cut: Timestamp(1_700_000_000_000),
             previous: Some(Previous { id: PointId { time: Timestamp(5), random: [6; 10] }, digest: [7; 32] }),
             source: "/dev/vdb".into(),
-            change_source: ChangeSource::List { listed_bytes: 8, sampled_chunks: 9 },
+            changes: ChangeRecord {
+                source: ChangeSource::Told { by: Rung::Epoch, listed_bytes: 8, sampled_chunks: 9, proof: "p".into() },
+                cut_names: vec![Word { rung: Rung::Epoch, text: "cut".into() }],
+                passed_over: vec![Word { rung: Rung::CsiMetadata, text: "why".into() }],
+                told_in_a_row: 3,
+                distrusted: vec![Rung::List],
+            },
             consistency: Consistency::Live,
             statistics: Statistics { read_bytes: 10, duration_ms: 11, ..Statistics::default() },
             unreadable: [Extent::new(512, 512), Extent::new(4096, 512)].into_iter().collect(),
@@ -390,6 +381,7 @@ mod tests {
             omitted: ExtentSet::new(),
             incident: None,
             catalog: None,
+            changes: ChangeRecord::of(ChangeSource::Full),
             tree: Tree { root: NodeRef::Hole, ..full.tree },
             ..full
         };

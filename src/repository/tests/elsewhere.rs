@@ -13,8 +13,9 @@ use crate::base::finding::Finding;
 use crate::base::io::{IoError, ReadAt};
 use crate::base::progress::Silent;
 use crate::repository::elsewhere::Limits;
+use crate::repository::format::changes::{ChangeRecord, ChangeSource};
 use crate::repository::format::frame::Codec;
-use crate::repository::format::point::{ChangeSource, Consistency};
+use crate::repository::format::point::Consistency;
 use crate::repository::ids::{PackId, PointId};
 use crate::repository::{
     CheckDepth, CollectOptions, FoundElsewhere, ListedPoint, PointFacts, Repository, SAFE_WAIT, WriterOptions, names,
@@ -249,7 +250,7 @@ fn facts() -> PointFacts {
     PointFacts {
         cut: Timestamp(1),
         source: String::new(),
-        change_source: ChangeSource::Full,
+        changes: ChangeRecord::of(ChangeSource::Full),
         consistency: Consistency::Quiescent,
         unreadable: ExtentSet::new(),
         omitted: ExtentSet::new(),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::base::clock::Timestamp;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::progress::Silent;
+use crate::repository::format::changes::{ChangeRecord, ChangeSource};
 use crate::repository::format::condemned::{CondemnedList, Sentence};
 use crate::repository::format::envelope::EnvelopeKind;
 use crate::repository::format::frame::{Codec, FrameKind};
 use crate::repository::format::lease::Lease;
 use crate::repository::format::node::{ChunkEntry, FrameRef, MAX_LEVEL, Node, NodeRef, StoredChunk, StoredNode};
-use crate::repository::format::point::{ChangeSource, Consistency, Point, Statistics, Tree};
+use crate::repository::format::point::{Consistency, Point, Statistics, Tree};
 use crate::repository::frame::{PackBuilder, Payload};
 use crate::repository::ids::{ContentId, LeaseId, PackId, PointId, RecordId};
 use crate::repository::{CheckDepth, CollectOptions, Repository, RepositoryError, SAFE_WAIT, names};
@@ -66,7 +67,7 @@ impl Scene {
             cut: Timestamp(number),
             previous: None,
             source: String::new(),
-            change_source: ChangeSource::Full,
+            changes: ChangeRecord::of(ChangeSource::Full),
             consistency: Consistency::Live,
             statistics: Statistics::default(),
             unreadable: ExtentSet::new(),

@@ -257,7 +257,7 @@ fn what_a_stopped_run_took_from_a_killed_one_is_kept_for_the_next() {
     volume.change(|bytes| bytes[..5_000].fill(9));
     let stop = StopAtFirstStep(Cancel::new());
     let request = trial::request(&scene.repository, "v");
-    let outcome = trial::run_in_lockstep(&scene.repository, &request, &volume.bytes(), &stop, &stop.0);
+    let outcome = trial::run_in_lockstep(&scene.repository, &request, None, &volume.bytes(), &stop, &stop.0);
     assert_eq!(outcome.unwrap_err().to_string(), "stopped on request");
     // The killed run's lease goes, and then whoever collects is in a hurry.
     scene.clock.advance(CLOCK_SKEW + Duration::from_secs(10 * 60));

@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use secrecy::SecretString;
-use serde::Serialize;
 
 use crate::base::extent::ExtentSet;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::output;
 use crate::job::JobError;
-use crate::job::backup::{ChangeList, FreeSpace};
+use crate::job::backup::FreeSpace;
+use crate::repository::format::changes::Rung;
 use crate::rpc::snapshot_metadata::{
-    Address, BlockStyle, Course, Credentials, Limits, Metadata, MetadataError, Question, SnapshotMetadata, TokenSource,
+    Address, Course, Credentials, Limits, Metadata, MetadataError, Question, SnapshotMetadata, TokenSource,
 };
+use crate::tracking::{Answer, ChangeSource, SourceError};
 
 /// Which driver is asked, and for which snapshots.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) authority: Option<PathBuf>,
     pub(in crate::cli) caller: Caller,
     pub(in crate::cli) snapshot: String,
+    /// What the driver calls it.
+    pub(in crate::cli) handle: Option<String>,
     pub(in crate::cli) base: Option<String>,
 }
 
@@ -44,22 +46,6 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// A driver wants a user and a password.
 const MAX_SECRETS: usize = 64;
 
-/// What was said about changes.
-#[derive(Debug)]
-pub(super) struct Changes {
-    pub(super) list: Option<ChangeList>,
-    pub(super) view: View,
-}
-
-/// The same in JSON.
-#[derive(Debug, Serialize)]
-pub(super) struct View {
-    changes: &'static str,
-    reason: Option<String>,
-    changed_bytes: Option<u64>,
-    blocks: Option<&'static str>,
-}
-
 /// A driver, and a device that is made of one of its snapshots.
 #[derive(Debug)]
 pub(super) struct Driver<'a> {
@@ -76,27 +62,13 @@ impl<'a> Driver<'a> {
         let credentials = credentials(&settings.caller)?;
         let clock = Arc::clone(&context.clock);
         let client = SnapshotMetadata::new(&settings.address, authority.as_deref(), credentials, Limits::default(), clock);
-        Ok(Self { context, settings, client: client.map_err(refused)?, device_bytes })
-    }
-
-    /// What changed since the base; without an answer everything is read, and the reason is said.
-    pub(super) fn changes(&self) -> anyhow::Result<Changes> {
-        let Some(base) = self.settings.base.clone() else {
-            return Ok(unknown(
-                "no earlier snapshot was named, so everything is read; name it with --csi-base-snapshot".to_owned(),
-            ));
-        };
-        let question = Question::Changed { base, target: self.settings.snapshot.clone() };
-        Ok(match self.ask(&question)? {
-            Ok(metadata) => known(metadata),
-            Err(error) => unknown(format!("{}; everything is read", error.fallback_reason())),
-        })
+        Ok(Self { context, settings, client: client.map_err(|error| Failure::Refused(refusal(&error)))?, device_bytes })
     }
 
     /// What was never written, according to the driver.
     pub(super) fn unwritten(&self) -> anyhow::Result<FreeSpace> {
         let question = Question::Allocated { snapshot: self.settings.snapshot.clone() };
-        Ok(match self.ask(&question)? {
+        Ok(match self.ask(&question).map_err(JobError::from)? {
             Ok(metadata) => {
                 FreeSpace { free: ExtentSet::whole(metadata.capacity).difference(&metadata.extents), doubts: Vec::new() }
             }
@@ -105,36 +77,67 @@ impl<'a> Driver<'a> {
     }
 
     /// An answer, or a reason to read everything; a request that has to be changed fails.
-    fn ask(&self, question: &Question) -> anyhow::Result<Result<Metadata, MetadataError>> {
+    fn ask(&self, question: &Question) -> Result<Result<Metadata, MetadataError>, SourceError> {
         tracing::info!(address = %self.settings.address, ?question, "asking the CSI driver");
         let cancel = self.context.interrupts.cancel();
         match self.client.ask(question, self.device_bytes, &cancel) {
             Ok(metadata) => Ok(Ok(metadata)),
             Err(error) => match error.course() {
                 Course::RetryLater | Course::ReadAll => Ok(Err(error)),
-                Course::Refuse => Err(refused(error).into()),
-                Course::Stop => Err(JobError::Cancelled.into()),
+                Course::Refuse => Err(SourceError::Refused(refusal(&error))),
+                Course::Stop => Err(SourceError::Stopped),
             },
         }
     }
 }
 
-fn refused(error: MetadataError) -> Failure {
-    Failure::Refused(format!("{error}; or leave --csi-endpoint out, and everything is read"))
+fn refusal(error: &MetadataError) -> String {
+    format!("{error}; or leave --csi-endpoint out, and everything is read")
 }
 
-fn known(metadata: Metadata) -> Changes {
-    let blocks = metadata.style.map(|style| match style {
-        BlockStyle::Fixed => "fixed",
-        BlockStyle::Variable => "variable",
-    });
-    let view = View { changes: "known", reason: None, changed_bytes: Some(metadata.extents.bytes()), blocks };
-    Changes { list: Some(ChangeList { extents: metadata.extents }), view }
+/// What changed between two snapshots.
+#[derive(Debug)]
+pub(super) struct CsiChanges<'a> {
+    driver: &'a Driver<'a>,
+    base: Option<String>,
+    /// The point says what its own snapshot is called, so that the base can be held against it.
+    is_checked: bool,
+    handle: Option<String>,
 }
 
-fn unknown(reason: String) -> Changes {
-    output::warn(&reason);
-    Changes { list: None, view: View { changes: "unknown", reason: Some(reason), changed_bytes: None, blocks: None } }
+impl<'a> CsiChanges<'a> {
+    /// `known` is what the newest point calls the snapshot that it was made of.
+    pub(super) fn new(driver: &'a Driver<'a>, settings: &Settings, known: Option<&str>) -> Self {
+        let base = settings.base.clone().or_else(|| known.map(str::to_owned));
+        Self { driver, base, is_checked: known.is_some(), handle: settings.handle.clone() }
+    }
+}
+
+impl ChangeSource for CsiChanges<'_> {
+    fn rung(&self) -> Rung {
+        Rung::CsiMetadata
+    }
+
+    fn counts_from(&self) -> Option<&str> {
+        self.base.as_deref().filter(|_| self.is_checked)
+    }
+
+    fn cut_name(&self) -> Option<&str> {
+        self.handle.as_deref()
+    }
+
+    fn changes(&mut self) -> Result<Answer, SourceError> {
+        let Some(base) = self.base.clone() else {
+            let reason = "no earlier snapshot was named; name it with --csi-base-snapshot".to_owned();
+            return Ok(Answer::Unknown { reason });
+        };
+        let target = self.driver.settings.snapshot.clone();
+        let proof = format!("the driver compared the snapshots {base} and {target}");
+        match self.driver.ask(&Question::Changed { base, target })? {
+            Ok(metadata) => Ok(Answer::Exact { ranges: metadata.extents, proof }),
+            Err(error) => Ok(Answer::Unknown { reason: error.fallback_reason() }),
+        }
+    }
 }
 
 fn credentials(caller: &Caller) -> anyhow::Result<Credentials> {

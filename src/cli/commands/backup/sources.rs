@@ -1,0 +1,105 @@
+//! Who may know what changed since the volume's newest point: a CSI driver, an epoch of the tracker, a list.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::Settings;
+use super::csi::{self, CsiChanges};
+use crate::cli::commands::track;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::{output, text};
+use crate::job::backup::AuditPolicy;
+use crate::repository::ListedPoint;
+use crate::repository::format::changes::Rung;
+use crate::tracking::{self, ChainToken, ChangeAnswer, ChangeList, ChangeSource, Cut, EpochChanges, PlanPolicy, Tracker};
+
+/// A disk whose writes are tracked.
+#[derive(Debug)]
+pub(in crate::cli) struct TrackSettings {
+    pub(in crate::cli) place: tracking::Settings,
+    /// The disk; what is backed up, unless that is a snapshot of it.
+    pub(in crate::cli) device: PathBuf,
+    /// A shell command that takes the cut.
+    pub(in crate::cli) cut: Option<String>,
+}
+
+/// Who is asked what changed, and how far that is believed.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct ChangeSettings {
+    pub(in crate::cli) list: Option<PathBuf>,
+    pub(in crate::cli) csi: Option<csi::Settings>,
+    pub(in crate::cli) track: Option<TrackSettings>,
+    pub(in crate::cli) belief: PlanPolicy,
+    pub(in crate::cli) audit: AuditPolicy,
+}
+
+/// Changes of a new disk are told apart in chunks of this size.
+const CHUNK_BYTES: u32 = 64 << 10;
+/// Memory is bounded: this much text lists millions of ranges, and beyond that the whole volume is read as quickly.
+const MAX_CHANGE_LIST_BYTES: u64 = 256 << 20;
+
+pub(super) fn list(path: Option<&Path>) -> anyhow::Result<Option<ChangeList>> {
+    path.map(read_change_list).transpose()
+}
+
+/// An epoch of the tracked disk that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    token: Option<ChainToken>,
+    cut: Cut,
+}
+
+/// Ends an epoch of the tracked disk; on return the cut is past.
+pub(super) fn epoch(context: &Context, settings: &TrackSettings, basis: Option<&ListedPoint>) -> anyhow::Result<Ended> {
+    let mut tracker = Tracker::attach(&settings.place, context.entropy.as_ref())?;
+    tracker.add(&settings.device, CHUNK_BYTES)?;
+    let name = basis.and_then(|point| point.point.changes.cut_name(Rung::Epoch));
+    let token: Option<ChainToken> = name.map(str::parse).transpose().unwrap_or_else(|error| {
+        output::warn(&format!("the newest point names a cut that cannot be read: {error}"));
+        None
+    });
+    let epoch = tracker.begin_epoch(&settings.device, token)?;
+    settings.cut.as_deref().map_or(Ok(()), track::take_cut)?;
+    let cut = epoch.end()?;
+    if matches!(cut.answer, ChangeAnswer::Unknown { doubts_previous: true, .. }) {
+        output::warn("what was said to have changed before the newest point may have been too little; check that point");
+    }
+    Ok(Ended { token, cut })
+}
+
+/// All that may know, once the cut is past.
+pub(super) fn gather<'a>(
+    settings: &Settings,
+    list: Option<ChangeList>,
+    epoch: Option<Ended>,
+    source_bytes: u64,
+    driver: Option<&'a csi::Driver<'a>>,
+    basis: Option<&ListedPoint>,
+) -> Vec<Box<dyn ChangeSource + 'a>> {
+    let mut sources: Vec<Box<dyn ChangeSource + 'a>> = Vec::new();
+    sources.extend(list.map(|list| Box::new(list) as Box<dyn ChangeSource + 'a>));
+    if let Some(Ended { token, cut }) = epoch {
+        sources.push(Box::new(EpochChanges::new(token.as_ref(), cut, source_bytes)));
+    }
+    if let (Some(driver), Some(csi)) = (driver, &settings.changes.csi) {
+        let known = basis.and_then(|point| point.point.changes.cut_name(Rung::CsiMetadata));
+        sources.push(Box::new(CsiChanges::new(driver, csi, known)));
+    }
+    sources
+}
+
+fn read_change_list(path: &Path) -> anyhow::Result<ChangeList> {
+    let failed = || format!("cannot read the change list {}", path.display());
+    let mut list = String::new();
+    let file = File::open(path).with_context(failed)?;
+    let length = file.take(MAX_CHANGE_LIST_BYTES + 1).read_to_string(&mut list).with_context(failed)?;
+    if length as u64 > MAX_CHANGE_LIST_BYTES {
+        let reason = format!("{} is longer than {}; leave --changed out", path.display(), text::size(MAX_CHANGE_LIST_BYTES));
+        return Err(Failure::Refused(reason).into());
+    }
+    ChangeList::parse(&list).map_err(|error| Failure::Refused(error.to_string()).into())
+}
