@@ -86,7 +86,7 @@ fn without_an_answer_everything_is_read_and_the_reason_is_said() {
     for (steps, more, words) in rows {
         let world = changed_world();
         let server = driver(&world, volume(&[]), Script::always(steps));
-        let run = backup(&world, &server, more).exits(0).says("everything is read").says(words);
+        let run = backup(&world, &server, more).exits(0).says("reading without a list of changes").says(words);
         let report = run.json();
         assert_eq!(report["csi"]["changes"], "unknown");
         assert!(report["csi"]["reason"].as_str().unwrap().contains(words), "{report}");

@@ -79,17 +79,15 @@ impl<'a> Driver<'a> {
         Ok(Self { context, settings, client: client.map_err(refused)?, device_bytes })
     }
 
-    /// What changed since the base; without an answer everything is read, and the reason is said.
+    /// What changed since the base; without an answer the reason is said.
     pub(super) fn changes(&self) -> anyhow::Result<Changes> {
         let Some(base) = self.settings.base.clone() else {
-            return Ok(unknown(
-                "no earlier snapshot was named, so everything is read; name it with --csi-base-snapshot".to_owned(),
-            ));
+            return Ok(unknown("what changed is not known: no earlier snapshot was named (--csi-base-snapshot)".to_owned()));
         };
         let question = Question::Changed { base, target: self.settings.snapshot.clone() };
         Ok(match self.ask(&question)? {
             Ok(metadata) => known(metadata),
-            Err(error) => unknown(format!("{}; everything is read", error.fallback_reason())),
+            Err(error) => unknown(error.fallback_reason()),
         })
     }
 
@@ -133,7 +131,7 @@ fn known(metadata: Metadata) -> Changes {
 }
 
 fn unknown(reason: String) -> Changes {
-    output::warn(&reason);
+    output::warn(&format!("{reason}; reading without a list of changes"));
     Changes { list: None, view: View { changes: "unknown", reason: Some(reason), changed_bytes: None, blocks: None } }
 }
 
