@@ -4,6 +4,7 @@ use std::fs;
 
 use icecore::base::extent::Extent;
 use icecore::testkit::csi_server::{Code, CsiServer, Script, Step, Volume};
+use serde_json::Value;
 
 use crate::world::{Run, World, change, noise};
 
@@ -31,6 +32,14 @@ fn driver(world: &World, volume: Volume, script: Script) -> CsiServer {
 
 fn backup(world: &World, server: &CsiServer, more: &[&str]) -> Run {
     world.backup("disk", &[&["--csi-endpoint", server.address(), "--csi-snapshot", "snap-2", "--json"], more].concat())
+}
+
+/// Everything that `--json` prints of a driver: an answer, and none.
+pub fn outputs() -> Vec<Value> {
+    let world = changed_world();
+    let script = Script::new(|call, steps| if call.number < 2 { steps } else { vec![Step::Fail(Code::NotFound)] });
+    let server = driver(&world, volume(&[(4_999_168, 4096)]), script);
+    vec![backup(&world, &server, &BASE).exits(0).json(), backup(&world, &server, &BASE).exits(0).json()]
 }
 
 const BASE: [&str; 2] = ["--csi-base-snapshot", "snap-1"];

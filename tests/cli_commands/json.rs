@@ -9,6 +9,7 @@ use icecore::testkit::image::Image;
 use rustix::fs::{XattrFlags, lsetxattr};
 use serde_json::Value;
 
+use crate::csi;
 use crate::files::ext4;
 use crate::salvaged::content_of;
 use crate::track;
@@ -192,7 +193,7 @@ fn every_json_output_has_exactly_the_documented_fields_and_no_schema_is_left_out
     let documented = Documented::read();
     let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let (Some(of_files), Some(of_tracking)) = (file_outputs(), track::outputs()) else { return };
-    for value in every_output().into_iter().chain(damaged_output()).chain(of_files).chain(of_tracking) {
+    for value in every_output().into_iter().chain(damaged_output()).chain(of_files).chain(of_tracking).chain(csi::outputs()) {
         let (schema, paths) = documented.check(&value);
         seen.entry(schema).or_default().extend(paths);
     }
@@ -205,6 +206,7 @@ fn every_json_output_has_exactly_the_documented_fields_and_no_schema_is_left_out
         ("icecore.history.v1", "versions[].file.modified"),
         ("icecore.diff.v1", "files[].old.mode"),
         ("icecore.diff.v1", "files[].new.mode"),
+        ("icecore.backup.v1", "point.passed_over[].reason"),
     ] {
         assert!(seen[schema].contains(path), "{schema} was not seen with {path}");
     }

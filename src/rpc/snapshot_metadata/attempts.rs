@@ -56,14 +56,18 @@ pub(super) struct Attempts<'a> {
     fruitless: u32,
     /// Tokens refused in a row without a new range.
     tokens_refused: u32,
+    /// Silences in a row without a new range.
+    silences: u32,
 }
 
 /// A token may have died of age on the way; a second, fresh one has not.
 const MAX_TOKENS_REFUSED: u32 = 2;
+/// A silence takes long enough: whoever is silent twice at the same place would be so a third time.
+const MAX_SILENCES: u32 = 2;
 
 impl<'a> Attempts<'a> {
     pub(super) fn begin(clock: &'a dyn Clock, limits: Limits, cancel: &'a Cancel) -> Self {
-        Self { clock, limits, cancel, begun: clock.monotonic(), streams: 0, fruitless: 0, tokens_refused: 0 }
+        Self { clock, limits, cancel, begun: clock.monotonic(), streams: 0, fruitless: 0, tokens_refused: 0, silences: 0 }
     }
 
     /// Nobody asked to stop, and there is time left.
@@ -88,11 +92,14 @@ impl<'a> Attempts<'a> {
     /// Waits until a stream that broke off may be taken up again, or says that it may not.
     pub(super) fn bear(&mut self, broken: Broken, has_brought: bool, at_bytes: u64) -> Result<(), MetadataError> {
         if has_brought {
-            (self.fruitless, self.tokens_refused) = (0, 0);
+            (self.fruitless, self.tokens_refused, self.silences) = (0, 0, 0);
         }
         let last = match broken {
             Broken::Final(error) => return Err(error),
-            Broken::Silent { waited } => format!("it was silent for {waited:?}"),
+            Broken::Silent { waited } => {
+                self.silences += 1;
+                format!("it was silent for {waited:?}")
+            }
             Broken::Status(status) => match judge(&status) {
                 Judgement::Final(course, advice) => return Err(refused(&status, course, advice)),
                 Judgement::Renew => return self.renew(&status),
@@ -101,7 +108,7 @@ impl<'a> Attempts<'a> {
         };
         debug!(at_bytes, last, "the answer broke off");
         self.fruitless += 1;
-        if self.fruitless >= self.limits.tries {
+        if self.fruitless >= self.limits.tries || self.silences >= MAX_SILENCES {
             return Err(MetadataError::Interrupted { streams: self.streams, at_bytes, last });
         }
         self.clock.sleep(self.pause());

@@ -56,11 +56,12 @@ pub(super) fn judge(status: &Status) -> Judgement {
     }
 }
 
-/// The client library turns a failed check of a certificate into invalid data.
+/// The client library turns whatever TLS dislikes into invalid data; only a certificate stays as bad as it is.
 fn is_certificate_refused(status: &Status) -> bool {
     let mut next: Option<&(dyn StdError + 'static)> = status.source();
     while let Some(error) = next {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+        let io = error.downcast_ref::<io::Error>().filter(|error| error.kind() == io::ErrorKind::InvalidData);
+        if io.is_some_and(|error| error.to_string().starts_with("invalid peer certificate")) {
             return true;
         }
         next = error.source();
