@@ -1,7 +1,7 @@
 //! Damaged XFS: whatever was not hit is found, with its names, and nothing is found that was not there.
 #![allow(missing_docs, clippy::unwrap_used, reason = "helpers of tests may fail loudly; tests are read by their names")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::process::Command;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use icecore::base::extent::Extent;
 use icecore::base::io::ReadAt;
-use icecore::filesystem::{Entry, FileKind, Filesystem, Inode, InodeNumber, Source, View, Xfs, salvage};
+use icecore::filesystem::{Entry, FileKind, Filesystem, Inode, InodeNumber, Proof, Source, View, Xfs, salvage};
 use icecore::testkit;
 use icecore::testkit::contents::random_bytes;
 use icecore::testkit::damage::{Body, Class, Damage};
@@ -132,6 +132,51 @@ fn inodes_that_were_hit_are_found_in_the_log_as_they_were() {
     // What was deleted for good has no older copy either: the youngest says that it is free.
     let undead: Vec<_> = intact.gone.iter().filter(|number| wreck.older(**number).is_some()).collect();
     assert!(intact.gone.len() == 1_500 && undead.is_empty(), "{} of {}: {undead:?}", undead.len(), intact.gone.len());
+}
+
+/// What directories hold, and where their blocks lie.
+fn directories(intact: &Intact) -> BTreeMap<InodeNumber, (BTreeSet<(Vec<u8>, InodeNumber)>, Vec<Extent>)> {
+    let mut directories = BTreeMap::new();
+    for body in intact.anatomy.bodies.iter().filter(|body| body.inode.is_directory()) {
+        let mut names = BTreeSet::new();
+        let mut note = |entry: Entry| {
+            names.insert((entry.name, entry.inode));
+            ControlFlow::Continue(())
+        };
+        intact.xfs.list(&body.inode, &mut note).unwrap();
+        directories.insert(body.inode.number, (names, body.content.clone()));
+    }
+    directories
+}
+
+#[test]
+fn directory_blocks_that_were_hit_are_put_together_from_the_log() {
+    for index in 0..VERSION_5.len() {
+        let Some(intact) = version_5(index) else { return testkit::skip("cannot make or mount XFS") };
+        let directories = directories(&intact);
+        let damage = Damage::plan(Class::Directories(usize::MAX), &intact.anatomy, 9);
+        let wreck = intact.wreck(&damage);
+        let mut told: BTreeMap<InodeNumber, BTreeSet<(Vec<u8>, InodeNumber)>> = BTreeMap::new();
+        wreck.older_strays(&mut |stray| {
+            let directory = stray.directory.unwrap();
+            assert_eq!(stray.proof, Proof::OlderCopy);
+            assert!(directories[&directory].1.iter().any(|run| run.offset <= stray.at && stray.at < run.end()), "{}", stray.at);
+            told.entry(directory).or_default().extend(stray.names.into_iter().map(|name| (name.name, name.inode)));
+            ControlFlow::Continue(())
+        });
+        let in_blocks = || directories.iter().filter(|(_, (_, blocks))| !blocks.is_empty());
+        let (mut missing, mut all) = (0, 0);
+        for (number, (names, _)) in in_blocks() {
+            let told = told.remove(number).unwrap_or_default();
+            let never: Vec<_> = told.difference(names).collect();
+            assert!(never.is_empty(), "{}: directory {}: {never:?}", intact.what, number.0);
+            (missing, all) = (missing + names.difference(&told).count(), all + names.len());
+        }
+        println!("{}: {missing} of {all} names in blocks are not in the log", intact.what);
+        assert!(all > 2_000 && missing * 20 < all, "{}: {missing} of {all} names are missing", intact.what);
+        // Blocks that are there are not looked for.
+        intact.wreck(&Damage::default()).older_strays(&mut |stray| panic!("a block at {}", stray.at));
+    }
 }
 
 #[test]

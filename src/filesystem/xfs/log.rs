@@ -51,7 +51,7 @@ mod target;
 mod tests;
 mod transaction;
 
-pub(super) use older::Older;
+pub(super) use older::{LoggedBlock, Older};
 pub(super) use put::{put, seal};
 
 use apply::Applier;

@@ -4,7 +4,7 @@
 //!   superblock, or what most copies agree on ─► put in its place ─► log replayed as far as it can be ─► the usual reader, except that
 //!     inode      is read by its place, without asking a tree          scan     finds inodes where the trees are lost, too
 //!     map        has lost stretches instead of errors                 names    and strays find names without a whole directory
-//!     older      finds inodes in the log
+//!     older      finds inodes and directory blocks in the log
 //! ```
 
 use std::collections::BTreeSet;
@@ -25,6 +25,7 @@ use crate::filesystem::wreck::{FoundEntry, Scanned, StrayBlock, Wreck};
 
 mod election;
 mod free_blocks;
+mod logged;
 mod names;
 mod plausible;
 mod root;
@@ -49,7 +50,7 @@ pub(super) struct Salvage {
     agreeing_superblocks: u32,
     /// Inodes that no directory may name.
     hidden: BTreeSet<u64>,
-    /// Inodes in the log, once somebody has asked.
+    /// What the log still has, once somebody has asked.
     older: OnceLock<Option<Older>>,
 }
 
@@ -97,10 +98,14 @@ impl Xfs {
         }
     }
 
+    fn logged(&self) -> Option<&Older> {
+        let index = || Older::of(self.volume.source(), self.superblock.log.as_ref()?, &self.superblock.log_facts());
+        self.salvage.as_ref()?.older.get_or_init(index).as_ref()
+    }
+
     fn older_copy(&self, number: InodeNumber) -> Option<Inode> {
         let salvage = self.salvage.as_ref()?;
-        let index = || Older::of(self.volume.source(), self.superblock.log.as_ref()?, &self.superblock.log_facts());
-        let raw = salvage.older.get_or_init(index).as_ref()?.inode(number.0)?;
+        let raw = self.logged()?.inode(number.0)?;
         let geometry = self.disk.geometry();
         let place = geometry.inode(number.0)?;
         let inode = Core::parse(geometry, number.0, place.byte, raw).ok()?.into_inode().ok()??;
@@ -173,5 +178,11 @@ impl Wreck for Xfs {
     fn strays(&self, within: Extent, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) -> Result<(), FilesystemError> {
         strays::show(self, within, visit);
         Ok(())
+    }
+
+    fn older_strays(&self, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) {
+        if let Some(log) = self.logged() {
+            logged::show(self, log, visit);
+        }
     }
 }
