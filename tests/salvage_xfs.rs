@@ -58,6 +58,47 @@ fn every_class(intact: &Intact) {
     check(intact, "headers of a group", &Damage::default().and_zeros(&one_group), false);
 }
 
+/// Every superblock is lost, and more besides. Says what must be said about that.
+fn without_superblocks(intact: &Intact, has_headers: bool, has_logged_superblock: bool) {
+    let all = Damage::default().and_zeros(&intact.cut.superblocks());
+    let headers: Vec<Extent> = (0..intact.cut.groups).map(|group| intact.cut.headers(group)).collect();
+    let log = &intact.anatomy.journal;
+    let said = if has_logged_superblock { "it is taken from the log" } else { "are concluded from" };
+    let mut rows = vec![
+        ("all superblocks", all.clone(), true, said),
+        ("all and the log", all.clone().and_zeros(log), true, "are concluded from"),
+    ];
+    if has_headers {
+        rows.push(("all and the headers", all.clone().and_zeros(&headers), false, said));
+        rows.push(("all, headers and log", all.and_zeros(log).and_zeros(&headers), false, "are concluded from"));
+    }
+    for (what, damage, is_free_space_known, says) in rows {
+        check(intact, what, &damage, is_free_space_known);
+        let wreck = intact.wreck(&damage);
+        let said: Vec<String> = wreck.damage().iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|said| said.contains(says)), "{} {what}: {said:?}", intact.what);
+        let (is, was) = (wreck.identity(), intact.xfs.identity());
+        assert_eq!((is.size, is.block_bytes), (was.size, was.block_bytes), "{} {what}", intact.what);
+    }
+}
+
+#[test]
+fn volumes_with_checksums_are_read_although_every_superblock_is_lost() {
+    for index in 0..VERSION_5.len() {
+        let Some(intact) = version_5(index) else { return testkit::skip("cannot make or mount XFS") };
+        without_superblocks(&intact, true, true);
+    }
+}
+
+#[test]
+fn volumes_without_checksums_are_read_although_every_superblock_is_lost_if_the_headers_of_groups_are_there() {
+    for index in 0..VERSION_4.len() {
+        let Some(intact) = version_4(index) else { return testkit::skip("mkfs.xfs makes no version 4") };
+        // What mkfs alone has filled has an empty log.
+        without_superblocks(&intact, false, false);
+    }
+}
+
 /// Inodes that never were or are no more, by what is said of their use.
 fn ghosts(intact: &Intact, damage: &Damage) -> BTreeMap<Option<bool>, usize> {
     let known = by_number(&intact.anatomy);
@@ -134,8 +175,10 @@ fn inodes_that_were_hit_are_found_in_the_log_as_they_were() {
     assert!(intact.gone.len() == 1_500 && undead.is_empty(), "{} of {}: {undead:?}", undead.len(), intact.gone.len());
 }
 
+type NamesOfOne = BTreeSet<(Vec<u8>, InodeNumber)>;
+
 /// What directories hold, and where their blocks lie.
-fn directories(intact: &Intact) -> BTreeMap<InodeNumber, (BTreeSet<(Vec<u8>, InodeNumber)>, Vec<Extent>)> {
+fn directories(intact: &Intact) -> BTreeMap<InodeNumber, (NamesOfOne, Vec<Extent>)> {
     let mut directories = BTreeMap::new();
     for body in intact.anatomy.bodies.iter().filter(|body| body.inode.is_directory()) {
         let mut names = BTreeSet::new();
@@ -156,7 +199,7 @@ fn directory_blocks_that_were_hit_are_put_together_from_the_log() {
         let directories = directories(&intact);
         let damage = Damage::plan(Class::Directories(usize::MAX), &intact.anatomy, 9);
         let wreck = intact.wreck(&damage);
-        let mut told: BTreeMap<InodeNumber, BTreeSet<(Vec<u8>, InodeNumber)>> = BTreeMap::new();
+        let mut told: BTreeMap<InodeNumber, NamesOfOne> = BTreeMap::new();
         wreck.older_strays(&mut |stray| {
             let directory = stray.directory.unwrap();
             assert_eq!(stray.proof, Proof::OlderCopy);
@@ -283,7 +326,7 @@ fn the_log_is_replayed_although_the_superblock_is_lost() {
     let (cut, known) = (Cut::of(&*source), reachable(&strict));
     let mut but_one = cut.superblocks();
     but_one.remove(1);
-    for zeros in [&cut.superblocks()[..1], &but_one, &[]] {
+    for zeros in [&cut.superblocks()[..1], &but_one, &cut.superblocks()[..], &[]] {
         let damage = Damage::default().and_zeros(zeros);
         let wreck = salvage(Arc::new(damage.done_to(Arc::clone(&source)))).unwrap();
         assert_eq!(wreck.view(), strict.view(), "{zeros:?}");

@@ -1,7 +1,8 @@
 //! XFS with parts of it lost.
 //!
 //! ```text
-//!   superblock, or what most copies agree on ─► put in its place ─► log replayed as far as it can be ─► the usual reader, except that
+//!   superblock, what most copies agree on, that of the log, or what is concluded ─► put in its place
+//!     ─► log replayed as far as it can be ─► the usual reader, except that
 //!     inode      is read by its place, without asking a tree          scan     finds inodes where the trees are lost, too
 //!     map        has lost stretches instead of errors                 names    and strays find names without a whole directory
 //!     older      finds inodes and directory blocks in the log
@@ -23,6 +24,8 @@ use crate::filesystem::inode::{Inode, InodeNumber};
 use crate::filesystem::overlay::{Overlaid, Overlay, Patch};
 use crate::filesystem::wreck::{FoundEntry, Scanned, StrayBlock, Wreck};
 
+mod conclusion;
+mod drawn;
 mod election;
 mod free_blocks;
 mod logged;
@@ -33,6 +36,8 @@ mod scan;
 mod spot;
 mod strays;
 mod sweep;
+mod testimony;
+mod votes;
 
 use election::Elected;
 use spot::is_metadata;
@@ -64,7 +69,7 @@ impl Salvage {
 impl Xfs {
     /// Opens what is left.
     pub(in crate::filesystem) fn salvage(source: Arc<dyn ReadAt>) -> Result<Self, FilesystemError> {
-        let elected = election::elect(&*source)?;
+        let elected = election::elect(&source)?;
         let source = if elected.damage.is_empty() { source } else { with_superblock(source, &elected.bytes) };
         let superblock = superblock::read(&source)?;
         let hidden = hidden(&elected, &superblock)?;

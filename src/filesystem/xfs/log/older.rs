@@ -6,7 +6,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::inode::Format;
 use super::item::{Item, Kind};
@@ -18,6 +18,7 @@ use crate::base::io::ReadAt;
 
 mod blocks;
 mod reader;
+mod recent;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -26,12 +27,15 @@ pub(in crate::filesystem::xfs) use blocks::LoggedBlock;
 
 use blocks::Blocks;
 use reader::{Reader, records};
+use recent::{Inodes, Recent};
 use state::State;
 
 /// Inodes that are remembered, at some 60 bytes each.
 const MOST_INODES: usize = 1 << 19;
 /// Directory blocks that are remembered, at some 30 bytes each.
 const MOST_BLOCKS: usize = 1 << 19;
+/// What the superblock says that matters here.
+const SUPERBLOCK_BYTES: usize = 272;
 
 /// The log, where in it each inode was written last, and which directory blocks are in it.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub(in crate::filesystem::xfs) struct Older {
     /// The ages of all records, ascending.
     records: Vec<u64>,
     index: Index,
+    /// What was read last: whoever asks for one inode asks for its neighbours.
+    recent: Mutex<Recent>,
 }
 
 /// What is in the log.
@@ -51,6 +57,8 @@ struct Index {
     inodes: HashMap<u64, Places>,
     /// Directory blocks that were not freed: the first block of 512 bytes of each, and how many it has.
     directory_blocks: BTreeMap<u64, u64>,
+    /// How many such blocks the superblock has, if it was changed.
+    superblock: Option<u64>,
 }
 
 /// When an inode was written last, as the ages of transactions.
@@ -72,6 +80,7 @@ impl Older {
             uuids: pass::uuids(source, facts),
             facts: facts.clone(),
             index: Index::default(),
+            recent: Mutex::default(),
         };
         let mut index = Index::default();
         let mut reader = Reader::new(&older, Keep::Formats);
@@ -89,8 +98,8 @@ impl Older {
         let wanted: BTreeSet<u64> = [Some(places.core), places.data, places.attributes].into_iter().flatten().collect();
         let mut state = State::blank(self.facts.inode_bytes);
         for lsn in wanted {
-            for item in self.items(lsn, number) {
-                state.apply(&item, Moment { lsn, byte: 0 }, self.facts.crc).ok()?;
+            for item in self.items(lsn).get(&number).into_iter().flatten() {
+                state.apply(item, Moment { lsn, byte: 0 }, self.facts.crc).ok()?;
             }
         }
         state.into_whole()
@@ -104,7 +113,18 @@ impl Older {
 
     /// The youngest state of the directory blocks in these places, as far as the log has it. They are all in memory at once.
     pub(in crate::filesystem::xfs) fn directory_blocks(&self, places: &[Extent]) -> Vec<LoggedBlock> {
-        let mut blocks = Blocks::blank(places);
+        self.assemble(places, stamp::holds_entries)
+    }
+
+    /// The youngest state of the first superblock, if the log has all of it. Its checksum is not computed.
+    pub(in crate::filesystem::xfs) fn superblock(&self) -> Option<Vec<u8>> {
+        let place = Extent::new(0, self.index.superblock?.saturating_mul(BLOCK_BYTES));
+        let block = self.assemble(&[place], stamp::is_superblock).pop()?;
+        block.knows(0..SUPERBLOCK_BYTES).then_some(block.bytes)
+    }
+
+    fn assemble(&self, places: &[Extent], is_wanted: fn(u8) -> bool) -> Vec<LoggedBlock> {
+        let mut blocks = Blocks::blank(places, is_wanted);
         let mut reader = Reader::new(self, Keep::Everything);
         for lsn in &self.records {
             let mut ended = Vec::new();
@@ -114,16 +134,25 @@ impl Older {
         blocks.into_told()
     }
 
-    /// What the transactions of this age change of an inode.
-    fn items(&self, lsn: u64, number: u64) -> Vec<Item> {
-        let mut found = Vec::new();
+    /// The inodes that the transactions of this age change, and how.
+    fn items(&self, lsn: u64) -> Arc<Inodes> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.get(lsn).unwrap_or_else(|| {
+            let inodes = Arc::new(self.read_items(lsn));
+            recent.keep(lsn, &inodes);
+            inodes
+        })
+    }
+
+    fn read_items(&self, lsn: u64) -> Inodes {
+        let mut found = Inodes::new();
         let mut reader = Reader::new(self, Keep::Everything);
         let mut next = Some(lsn & u64::from(u32::MAX));
         let mut left = self.ring.blocks();
         while let Some(block) = next.filter(|_| left > 0) {
-            next = reader.step(block, &mut |mut transaction| {
-                let is_of_age = transaction.moment.lsn == lsn;
-                found.extend(transaction.items.drain(..).filter(|item| is_of_age && is_about(item, number)));
+            next = reader.step(block, &mut |transaction| {
+                let of_age = Some(transaction).filter(|transaction| transaction.moment.lsn == lsn);
+                of_age.into_iter().flat_map(|transaction| transaction.items).for_each(|item| recent::add(&mut found, item));
             });
             next = next.filter(|_| reader.has_open(lsn));
             left = left.saturating_sub(1);
@@ -162,10 +191,8 @@ impl Index {
             self.directory_blocks.remove(&format.buffer.block);
         } else if stamp::holds_entries(format.kind()) && self.directory_blocks.len() < MOST_BLOCKS {
             self.directory_blocks.insert(format.buffer.block, format.buffer.blocks);
+        } else if stamp::is_superblock(format.kind()) && format.buffer.block == 0 {
+            self.superblock = Some(format.buffer.blocks);
         }
     }
-}
-
-fn is_about(item: &Item, number: u64) -> bool {
-    item.kind() == Kind::Inode && Format::read(item.format(), 0).is_ok_and(|format| format.inode == number)
 }

@@ -1,4 +1,4 @@
-//! Directory blocks put together from the changes that the log still has of them.
+//! Blocks put together from the changes that the log still has of them: those of directories, and the superblock.
 //!
 //! ```text
 //!   piece of 128 bytes   0 1 2 3 4 5 6 7
@@ -17,14 +17,14 @@ use super::super::item::{Item, Kind};
 use super::super::put::put;
 use super::super::ring::BLOCK_BYTES;
 use super::super::transaction::{Moment, Transaction};
-use super::super::{LogFacts, create, stamp};
+use super::super::{LogFacts, create};
 use crate::base::extent::Extent;
 use crate::filesystem::error::FilesystemError;
 
 /// No block is longer.
 const LONGEST_BYTES: u64 = 64 << 10;
 
-/// A directory block, as far as the log has told of it.
+/// A block, as far as the log has told of it.
 #[derive(Debug)]
 pub(in crate::filesystem::xfs) struct LoggedBlock {
     /// Where it lies.
@@ -74,12 +74,14 @@ impl LoggedBlock {
 #[derive(Debug)]
 pub(super) struct Blocks {
     blocks: BTreeMap<u64, LoggedBlock>,
+    /// Whether buffers of this kind are such blocks.
+    is_wanted: fn(u8) -> bool,
 }
 
 impl Blocks {
     /// Nothing is known of them.
-    pub(super) fn blank(places: &[Extent]) -> Self {
-        Self { blocks: places.iter().map(|place| (place.offset, LoggedBlock::blank(*place))).collect() }
+    pub(super) fn blank(places: &[Extent], is_wanted: fn(u8) -> bool) -> Self {
+        Self { blocks: places.iter().map(|place| (place.offset, LoggedBlock::blank(*place))).collect(), is_wanted }
     }
 
     /// Takes what a transaction tells of them, before which `breaks` breaks lie. Transactions must come in their order.
@@ -105,8 +107,8 @@ impl Blocks {
         let Ok(format) = Format::read(item.format(), moment.byte) else { return };
         let buffer = format.buffer;
         let place = Extent::new(buffer.block.saturating_mul(BLOCK_BYTES), buffer.blocks.saturating_mul(BLOCK_BYTES));
-        let is_entries = !format.is_cancel() && stamp::holds_entries(format.kind());
-        let Some(block) = self.blocks.get_mut(&place.offset).filter(|block| is_entries && block.place == place) else {
+        let is_told = !format.is_cancel() && (self.is_wanted)(format.kind());
+        let Some(block) = self.blocks.get_mut(&place.offset).filter(|block| is_told && block.place == place) else {
             return self.begin_anew(place);
         };
         if block.breaks != breaks {
