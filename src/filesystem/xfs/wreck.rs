@@ -35,7 +35,6 @@ mod root;
 mod scan;
 mod spot;
 mod strays;
-mod sweep;
 mod testimony;
 mod votes;
 
@@ -164,8 +163,7 @@ impl Wreck for Xfs {
 
     fn scan(&self, from: u64, visit: &mut dyn FnMut(Scanned) -> ControlFlow<()>) -> Result<(), FilesystemError> {
         let none = BTreeSet::new();
-        scan::show(self, self.salvage.as_ref().map_or(&none, |salvage| &salvage.hidden), from, visit);
-        Ok(())
+        scan::show(self, self.salvage.as_ref().map_or(&none, |salvage| &salvage.hidden), from, visit)
     }
 
     fn older(&self, number: InodeNumber) -> Option<Inode> {
@@ -181,8 +179,7 @@ impl Wreck for Xfs {
     }
 
     fn strays(&self, within: Extent, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) -> Result<(), FilesystemError> {
-        strays::show(self, within, visit);
-        Ok(())
+        strays::show(self, within, visit)
     }
 
     fn older_strays(&self, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) {

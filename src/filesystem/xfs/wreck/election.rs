@@ -14,12 +14,12 @@ use std::sync::Arc;
 use super::conclusion::conclude;
 use super::drawn::draw;
 use super::root::usual_root;
-use super::sweep::sweep;
 use super::testimony::Testimony;
 use crate::base::extent::Extent;
 use crate::base::io::ReadAt;
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
+use crate::filesystem::sweep::overlapping;
 use crate::filesystem::xfs::log::{LogFacts, Older, put, seal};
 use crate::filesystem::xfs::superblock::{
     CHECKSUM_AT, Duplicate, MAGIC, ROOT_AT, SMALLEST_SECTOR_BYTES, UNFINISHED_AT, concluded, duplicate,
@@ -58,7 +58,7 @@ pub(super) fn elect(source: &Arc<dyn ReadAt>) -> Result<Elected, FilesystemError
         Err(error) => error,
     };
     let better = |best: Candidate, next: Candidate| if next.weight() > best.weight() { next } else { best };
-    let (candidates, testimony) = search(&**source);
+    let (candidates, testimony) = search(&**source)?;
     match candidates.into_iter().reduce(better) {
         Some(best) if best.is_first() && best.duplicate.is_sealed => best.elected(None),
         Some(best) => best.elected(Some(why)),
@@ -92,9 +92,9 @@ fn in_log(source: &Arc<dyn ReadAt>, testimony: &Testimony) -> Option<Duplicate> 
 }
 
 /// Looks for superblocks in all of the source, until one has the agreement of most of its copies; and hears what else lies before that.
-fn search(source: &dyn ReadAt) -> (Vec<Candidate>, Testimony) {
+fn search(source: &dyn ReadAt) -> Result<(Vec<Candidate>, Testimony), FilesystemError> {
     let (mut candidates, mut testimony): (Vec<Candidate>, _) = (Vec::new(), Testimony::default());
-    let _found_early = sweep(source, Extent::new(0, source.size()), LONGEST_STRUCTURE_BYTES, &mut |piece, bytes, _| {
+    let swept = overlapping(source, Extent::new(0, source.size()), LONGEST_STRUCTURE_BYTES, &mut |piece, bytes, _| {
         for offset in (0..piece.length).step_by(SMALLEST_SECTOR_BYTES as usize) {
             let Some(sector) = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)) else { break };
             testimony.hear(piece.offset + offset, sector);
@@ -114,7 +114,8 @@ fn search(source: &dyn ReadAt) -> (Vec<Candidate>, Testimony) {
         }
         ControlFlow::Continue(())
     });
-    (candidates, testimony)
+    let _found_early = swept.map_err(|source| FilesystemError::Io { object: Object::Superblock, source })?;
+    Ok((candidates, testimony))
 }
 
 /// The superblock at byte `at`, if it stands where it says that a group begins.

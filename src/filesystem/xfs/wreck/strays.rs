@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use super::names::found_name;
-use super::sweep::sweep;
 use crate::base::extent::Extent;
-use crate::filesystem::error::Object;
+use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
 use crate::filesystem::inode::InodeNumber;
+use crate::filesystem::sweep::overlapping;
 use crate::filesystem::wreck::{Proof, StrayBlock};
 use crate::filesystem::xfs::Xfs;
 use crate::filesystem::xfs::directory::block::{check, magics};
@@ -18,13 +18,13 @@ use crate::filesystem::xfs::seal::DIRECTORY;
 /// Where a block of version 5 says which directory it belongs to.
 pub(super) const OWNER_AT: usize = 40;
 
-/// Shows the directory blocks that begin within `within`.
-pub(super) fn show(xfs: &Xfs, within: Extent, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) {
+/// Shows the directory blocks that begin within `within`. Fails only when somebody wants the work to end.
+pub(super) fn show(xfs: &Xfs, within: Extent, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) -> Result<(), FilesystemError> {
     let geometry = xfs.disk.geometry();
     let (block_bytes, directory_bytes) = (u64::from(geometry.block_bytes()), geometry.directory_bytes() as usize);
     let start = within.offset.checked_next_multiple_of(block_bytes).unwrap_or(u64::MAX);
     let within = Extent::between(start, within.end());
-    let _seen_enough = sweep(&*xfs.volume, within, geometry.directory_bytes().into(), &mut |piece, bytes, _| {
+    let swept = overlapping(&*xfs.volume, within, geometry.directory_bytes().into(), &mut |piece, bytes, _| {
         for offset in (0..piece.length).step_by(geometry.block_bytes() as usize) {
             let from = usize::try_from(offset).unwrap_or(usize::MAX);
             let Some(bytes) = from.checked_add(directory_bytes).and_then(|end| bytes.get(from..end)) else { break };
@@ -35,6 +35,7 @@ pub(super) fn show(xfs: &Xfs, within: Extent, visit: &mut dyn FnMut(StrayBlock) 
         }
         ControlFlow::Continue(())
     });
+    swept.map(drop).map_err(|source| FilesystemError::Io { object: Object::Superblock, source })
 }
 
 /// The same with a flipped bit put right. Of what does not look like a directory block at all, nothing is expected.
