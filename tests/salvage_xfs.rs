@@ -16,8 +16,8 @@ use icecore::testkit::damage::{Body, Class, Damage};
 use icecore::testkit::image::{Image, run};
 use icecore::testkit::tree::populate;
 use intact::{Intact, VERSION_4, VERSION_5, version_4, version_5};
-use judge::{check, layout, scanned};
-use parts::{Cut, by_number};
+use judge::{check, directory_bytes, layout, names_found, scanned};
+use parts::{Cut, by_number, bytes};
 
 #[path = "salvage_xfs/intact.rs"]
 mod intact;
@@ -219,6 +219,45 @@ fn directory_blocks_that_were_hit_are_put_together_from_the_log() {
         assert!(all > 2_000 && missing * 20 < all, "{}: {missing} of {all} names are missing", intact.what);
         // Blocks that are there are not looked for.
         intact.wreck(&Damage::default()).older_strays(&mut |stray| panic!("a block at {}", stray.at));
+    }
+}
+
+#[test]
+fn names_in_broken_blocks_are_shown_where_the_index_of_their_directory_confirms_them() {
+    for index in [0, 1, 4] {
+        let Some(intact) = version_5(index) else { return testkit::skip("cannot make or mount XFS") };
+        let directories = directories(&intact);
+        let block_bytes = directory_bytes(&intact);
+        let cut = |run: &Extent| {
+            let offset = run.offset;
+            (0..run.length / block_bytes).map(move |nth| Extent::new(offset + nth * block_bytes, block_bytes))
+        };
+        let blocks = directories.values().flat_map(|(_, content)| content.iter().flat_map(cut));
+        let with_entries: Vec<Extent> = blocks.filter(|block| bytes(&*intact.source, block.offset, 4).starts_with(b"XD")).collect();
+        // Eight bytes of each, wherever they fall: an inode number, a part of a name, the end of an entry.
+        let holes: Vec<Extent> =
+            (0..).zip(&with_entries).map(|(nth, block)| Extent::new(block.offset + 96 + nth % 64 * 8, 8)).collect();
+        let wreck = intact.wreck(&Damage::default().and_zeros(&holes).and_zeros(&intact.anatomy.journal));
+        // Only what was met is known to be broken.
+        wreck.older_strays(&mut |stray| panic!("a block at {}", stray.at));
+        let _names = names_found(&*wreck, &scanned(&*wreck, 0));
+        let all: usize = directories.values().filter(|(_, blocks)| !blocks.is_empty()).map(|(names, _)| names.len()).sum();
+        let mut shown = 0;
+        wreck.older_strays(&mut |stray| {
+            let names = &directories[&stray.directory.unwrap()].0;
+            assert_eq!(stray.proof, Proof::Plausible);
+            for name in stray.names {
+                assert!(
+                    names.iter().any(|(known, _)| *known == name.name),
+                    "{:?} is no name",
+                    name.name.escape_ascii().to_string()
+                );
+                shown += usize::from(names.contains(&(name.name, name.inode)));
+            }
+            ControlFlow::Continue(())
+        });
+        println!("{}: {shown} of {all} names, {} blocks broken", intact.what, holes.len());
+        assert!(shown <= all && shown + 3 * holes.len() > all, "{}: {shown} of {all} names, {} blocks", intact.what, holes.len());
     }
 }
 

@@ -8,7 +8,7 @@
 //!     older      finds inodes and directory blocks in the log
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
@@ -28,6 +28,7 @@ mod conclusion;
 mod drawn;
 mod election;
 mod free_blocks;
+mod indexed;
 mod logged;
 mod names;
 mod plausible;
@@ -39,6 +40,7 @@ mod testimony;
 mod votes;
 
 use election::Elected;
+use indexed::Broken;
 use spot::is_metadata;
 
 /// Inodes of the filesystem itself, where the superblock names them: real-time bitmap and summary, and three quotas.
@@ -56,6 +58,8 @@ pub(super) struct Salvage {
     hidden: BTreeSet<u64>,
     /// What the log still has, once somebody has asked.
     older: OnceLock<Option<Older>>,
+    /// Directory blocks that were found broken until now.
+    broken: Broken,
 }
 
 impl Salvage {
@@ -79,7 +83,8 @@ impl Xfs {
             let reason = format!("the source ends at byte {}, the volume at {}", source.size(), superblock.geometry.bytes());
             damage.push(lost(Object::Superblock, reason));
         }
-        let salvage = Salvage { damage, agreeing_superblocks: elected.agreeing, hidden, older: OnceLock::new() };
+        let salvage =
+            Salvage { damage, agreeing_superblocks: elected.agreeing, hidden, older: OnceLock::new(), broken: Broken::default() };
         let replayed = Self::after_replay(Arc::clone(&source), recovered);
         // A log that garbles the superblock is not applied at all.
         let xfs = replayed.or_else(|error| Self::after_replay(source, recovery::not_replayed(&error)))?;
@@ -183,8 +188,18 @@ impl Wreck for Xfs {
     }
 
     fn older_strays(&self, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) {
+        let mut confirmed = match &self.salvage {
+            Some(salvage) => indexed::confirmed(self, &salvage.broken),
+            None => BTreeMap::new(),
+        };
+        let mut flow = ControlFlow::Continue(());
         if let Some(log) = self.logged() {
-            logged::show(self, log, visit);
+            logged::show(self, log, &mut |stray| {
+                let also = confirmed.remove(&stray.at);
+                flow = visit(logged::with(stray, also));
+                flow
+            });
         }
+        let _seen_enough = flow.is_continue() && confirmed.into_values().try_for_each(visit).is_break();
     }
 }

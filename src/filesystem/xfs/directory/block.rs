@@ -17,7 +17,7 @@ use crate::filesystem::xfs::seal::DIRECTORY;
 const HEADER_BYTES_4: usize = 16;
 pub(in crate::filesystem::xfs) const HEADER_BYTES_5: usize = 64;
 /// In a directory of a single block the index stands at its end: an entry of it, and its counters.
-const INDEX_ENTRY_BYTES: usize = 8;
+pub(super) const INDEX_ENTRY_BYTES: usize = 8;
 pub(in crate::filesystem::xfs) const INDEX_TAIL_BYTES: usize = 8;
 
 /// Shows the names in directory block `number`, which lies at byte `at`.

@@ -3,6 +3,7 @@
 //! An entry counts only where it is certain that it is one: where all its bytes are known, and entries lead to it without a gap from the
 //! first or, by the offset that each ends with, from the last. What stands between gaps may be what an entry left behind.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use super::strays::{self, OWNER_AT};
@@ -36,6 +37,15 @@ pub(super) fn show(xfs: &Xfs, log: &Older, visit: &mut dyn FnMut(StrayBlock) -> 
             }
         }
     }
+}
+
+/// What the log has of a block, with what else is known of it.
+pub(super) fn with(mut stray: StrayBlock, also: Option<StrayBlock>) -> StrayBlock {
+    let Some(also) = also else { return stray };
+    stray.parent = stray.parent.or(also.parent);
+    let known: HashSet<Vec<u8>> = stray.names.iter().map(|name| name.name.clone()).collect();
+    stray.names.extend(also.names.into_iter().filter(|name| !known.contains(&name.name)));
+    stray
 }
 
 /// What is certain of a block.
