@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_log_is_found_by_its_records_before_and_after_it_went_around() {
-        for (ring, records) in [(512, 3), (512, 200), (128, 60), (128, 64), (130, 65), (129, 300)] {
+        for (ring, records) in [(512, 3), (512, 200), (128, 60), (128, 64), (130, 65), (129, 100), (129, 300)] {
             let mut log = Writer::new(ring);
             for number in 0..records {
                 log.record(&transaction(number, &[]));
