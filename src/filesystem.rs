@@ -24,6 +24,7 @@ mod overlay;
 mod partition;
 mod path;
 mod seen;
+mod sweep;
 mod view;
 mod walk;
 mod wreck;

@@ -1,7 +1,7 @@
 //! Damaged XFS: whatever was not hit is found, with its names, and nothing is found that was not there.
 #![allow(missing_docs, clippy::unwrap_used, reason = "helpers of tests may fail loudly; tests are read by their names")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::process::Command;
@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use icecore::base::extent::Extent;
 use icecore::base::io::ReadAt;
-use icecore::filesystem::{Entry, FileKind, Filesystem, Inode, InodeNumber, Source, View, Xfs, salvage};
+use icecore::filesystem::{Entry, FileKind, Filesystem, Inode, InodeNumber, Proof, Source, View, Xfs, salvage};
 use icecore::testkit;
 use icecore::testkit::contents::random_bytes;
 use icecore::testkit::damage::{Body, Class, Damage};
 use icecore::testkit::image::{Image, run};
 use icecore::testkit::tree::populate;
 use intact::{Intact, VERSION_4, VERSION_5, version_4, version_5};
-use judge::{check, layout, scanned};
-use parts::{Cut, by_number};
+use judge::{check, directory_bytes, layout, names_found, scanned};
+use parts::{Cut, by_number, bytes};
 
 #[path = "salvage_xfs/intact.rs"]
 mod intact;
@@ -56,6 +56,47 @@ fn every_class(intact: &Intact) {
     check(intact, "all superblocks but one", &Damage::default().and_zeros(&but_one), true);
     let one_group = [intact.cut.headers(0)];
     check(intact, "headers of a group", &Damage::default().and_zeros(&one_group), false);
+}
+
+/// Every superblock is lost, and more besides. Says what must be said about that.
+fn without_superblocks(intact: &Intact, has_headers: bool, has_logged_superblock: bool) {
+    let all = Damage::default().and_zeros(&intact.cut.superblocks());
+    let headers: Vec<Extent> = (0..intact.cut.groups).map(|group| intact.cut.headers(group)).collect();
+    let log = &intact.anatomy.journal;
+    let said = if has_logged_superblock { "it is taken from the log" } else { "are concluded from" };
+    let mut rows = vec![
+        ("all superblocks", all.clone(), true, said),
+        ("all and the log", all.clone().and_zeros(log), true, "are concluded from"),
+    ];
+    if has_headers {
+        rows.push(("all and the headers", all.clone().and_zeros(&headers), false, said));
+        rows.push(("all, headers and log", all.and_zeros(log).and_zeros(&headers), false, "are concluded from"));
+    }
+    for (what, damage, is_free_space_known, says) in rows {
+        check(intact, what, &damage, is_free_space_known);
+        let wreck = intact.wreck(&damage);
+        let said: Vec<String> = wreck.damage().iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|said| said.contains(says)), "{} {what}: {said:?}", intact.what);
+        let (is, was) = (wreck.identity(), intact.xfs.identity());
+        assert_eq!((is.size, is.block_bytes), (was.size, was.block_bytes), "{} {what}", intact.what);
+    }
+}
+
+#[test]
+fn volumes_with_checksums_are_read_although_every_superblock_is_lost() {
+    for index in 0..VERSION_5.len() {
+        let Some(intact) = version_5(index) else { return testkit::skip("cannot make or mount XFS") };
+        without_superblocks(&intact, true, true);
+    }
+}
+
+#[test]
+fn volumes_without_checksums_are_read_although_every_superblock_is_lost_if_the_headers_of_groups_are_there() {
+    for index in 0..VERSION_4.len() {
+        let Some(intact) = version_4(index) else { return testkit::skip("mkfs.xfs makes no version 4") };
+        // What mkfs alone has filled has an empty log.
+        without_superblocks(&intact, false, false);
+    }
 }
 
 /// Inodes that never were or are no more, by what is said of their use.
@@ -132,6 +173,99 @@ fn inodes_that_were_hit_are_found_in_the_log_as_they_were() {
     // What was deleted for good has no older copy either: the youngest says that it is free.
     let undead: Vec<_> = intact.gone.iter().filter(|number| wreck.older(**number).is_some()).collect();
     assert!(intact.gone.len() == 1_500 && undead.is_empty(), "{} of {}: {undead:?}", undead.len(), intact.gone.len());
+}
+
+type NamesOfOne = BTreeSet<(Vec<u8>, InodeNumber)>;
+
+/// What directories hold, and where their blocks lie.
+fn directories(intact: &Intact) -> BTreeMap<InodeNumber, (NamesOfOne, Vec<Extent>)> {
+    let mut directories = BTreeMap::new();
+    for body in intact.anatomy.bodies.iter().filter(|body| body.inode.is_directory()) {
+        let mut names = BTreeSet::new();
+        let mut note = |entry: Entry| {
+            names.insert((entry.name, entry.inode));
+            ControlFlow::Continue(())
+        };
+        intact.xfs.list(&body.inode, &mut note).unwrap();
+        directories.insert(body.inode.number, (names, body.content.clone()));
+    }
+    directories
+}
+
+#[test]
+fn directory_blocks_that_were_hit_are_put_together_from_the_log() {
+    for index in 0..VERSION_5.len() {
+        let Some(intact) = version_5(index) else { return testkit::skip("cannot make or mount XFS") };
+        let directories = directories(&intact);
+        let damage = Damage::plan(Class::Directories(usize::MAX), &intact.anatomy, 9);
+        let wreck = intact.wreck(&damage);
+        let mut told: BTreeMap<InodeNumber, NamesOfOne> = BTreeMap::new();
+        wreck.older_strays(&mut |stray| {
+            let directory = stray.directory.unwrap();
+            assert_eq!(stray.proof, Proof::OlderCopy);
+            assert!(directories[&directory].1.iter().any(|run| run.offset <= stray.at && stray.at < run.end()), "{}", stray.at);
+            told.entry(directory).or_default().extend(stray.names.into_iter().map(|name| (name.name, name.inode)));
+            ControlFlow::Continue(())
+        });
+        let in_blocks = || directories.iter().filter(|(_, (_, blocks))| !blocks.is_empty());
+        let (mut missing, mut all) = (0, 0);
+        for (number, (names, _)) in in_blocks() {
+            let told = told.remove(number).unwrap_or_default();
+            let never: Vec<_> = told.difference(names).collect();
+            assert!(never.is_empty(), "{}: directory {}: {never:?}", intact.what, number.0);
+            (missing, all) = (missing + names.difference(&told).count(), all + names.len());
+        }
+        println!("{}: {missing} of {all} names in blocks are not in the log", intact.what);
+        assert!(all > 2_000 && missing * 20 < all, "{}: {missing} of {all} names are missing", intact.what);
+        // Blocks that are there are not looked for.
+        intact.wreck(&Damage::default()).older_strays(&mut |stray| panic!("a block at {}", stray.at));
+    }
+}
+
+/// How many names the index confirms of a volume without a log. Names that are not right are never among them.
+fn confirmed(intact: &Intact, directories: &BTreeMap<InodeNumber, (NamesOfOne, Vec<Extent>)>, damage: &Damage) -> usize {
+    let wreck = intact.wreck(&damage.clone().and_zeros(&intact.anatomy.journal));
+    // Only what was met is known to be broken.
+    wreck.older_strays(&mut |stray| panic!("a block at {}", stray.at));
+    let _names = names_found(&*wreck, &scanned(&*wreck, 0));
+    let mut right = 0;
+    wreck.older_strays(&mut |stray| {
+        let names = &directories[&stray.directory.unwrap()].0;
+        assert_eq!(stray.proof, Proof::Plausible);
+        for name in stray.names {
+            assert!(names.iter().any(|(known, _)| *known == name.name), "{:?} is no name", name.name.escape_ascii().to_string());
+            right += usize::from(names.contains(&(name.name, name.inode)));
+        }
+        ControlFlow::Continue(())
+    });
+    right
+}
+
+#[test]
+fn names_in_broken_blocks_are_shown_where_the_index_of_their_directory_confirms_them() {
+    for index in [0, 1, 4] {
+        let Some(intact) = version_5(index) else { return testkit::skip("cannot make or mount XFS") };
+        let directories = directories(&intact);
+        let block_bytes = directory_bytes(&intact);
+        let cut = |run: &Extent| {
+            let offset = run.offset;
+            (0..run.length / block_bytes).map(move |nth| Extent::new(offset + nth * block_bytes, block_bytes))
+        };
+        let blocks = directories.values().flat_map(|(_, content)| content.iter().flat_map(cut));
+        let with_entries: Vec<Extent> = blocks.filter(|block| bytes(&*intact.source, block.offset, 4).starts_with(b"XD")).collect();
+        // Eight bytes of each, wherever they fall: an inode number, a part of a name, the end of an entry.
+        let holes: Vec<Extent> =
+            (0..).zip(&with_entries).map(|(nth, block)| Extent::new(block.offset + 96 + nth % 64 * 8, 8)).collect();
+        let all: usize = directories.values().filter(|(_, blocks)| !blocks.is_empty()).map(|(names, _)| names.len()).sum();
+        let shown = confirmed(&intact, &directories, &Damage::default().and_zeros(&holes));
+        println!("{}: {shown} of {all} names, {} blocks broken", intact.what, holes.len());
+        assert!(shown <= all && shown + 3 * holes.len() > all, "{}: {shown} of {all} names, {} blocks", intact.what, holes.len());
+        for seed in 0..4 {
+            let flips = Damage::plan(Class::MetadataFlips(1_000), &intact.anatomy, seed);
+            let right = confirmed(&intact, &directories, &flips);
+            println!("{}: {right} names are right after flips of seed {seed}", intact.what);
+        }
+    }
 }
 
 #[test]
@@ -238,7 +372,7 @@ fn the_log_is_replayed_although_the_superblock_is_lost() {
     let (cut, known) = (Cut::of(&*source), reachable(&strict));
     let mut but_one = cut.superblocks();
     but_one.remove(1);
-    for zeros in [&cut.superblocks()[..1], &but_one, &[]] {
+    for zeros in [&cut.superblocks()[..1], &but_one, &cut.superblocks()[..], &[]] {
         let damage = Damage::default().and_zeros(zeros);
         let wreck = salvage(Arc::new(damage.done_to(Arc::clone(&source)))).unwrap();
         assert_eq!(wreck.view(), strict.view(), "{zeros:?}");

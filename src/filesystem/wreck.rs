@@ -134,11 +134,13 @@ pub trait Wreck: Filesystem {
     /// What all blocks of this directory share and those of no other do, if there is such a thing besides [`StrayBlock::directory`].
     fn directory_key(&self, directory: &Inode) -> Option<u64>;
 
-    /// Shows the directory blocks among the blocks of `within`, ascending; copies in the journal are not among them. Whose they are, and whether they are stale, is for the
-    /// caller to find out.
+    /// Shows the directory blocks among the blocks of `within`, ascending; copies in the journal are not among them. Whose they are, and
+    /// whether they are stale, is for the caller to find out.
     fn strays(&self, within: Extent, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) -> Result<(), FilesystemError>;
 
-    /// Shows the youngest copy of each directory block that the journal or log still holds whole, with the place that it was to have.
+    /// Shows what is known of lost directory blocks but does not stand in their place as it should: the youngest copy that the journal or
+    /// log still holds, which has the proof of an older copy; and what of a broken block, met by [`Self::names`] before, the index of its
+    /// directory confirms. Such names fill what is open, and stand against no other.
     fn older_strays(&self, _visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) {}
 }
 

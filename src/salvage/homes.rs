@@ -88,7 +88,10 @@ struct Stray {
     directory: Option<u64>,
     key: Option<i64>,
     proven: bool,
+    /// It does not stand in its place as it should.
     older: bool,
+    /// What vouches for the names of such a block.
+    weak: NameProof,
 }
 
 /// Gives each block its directory, and takes over its names.
@@ -117,11 +120,12 @@ pub(super) fn settle(wreck: &dyn Wreck, finds: &Finds) -> Result<(), SalvageErro
         let home = home.unwrap_or_else(|| of_block(stray.at.cast_unsigned()));
         take_in(wreck, finds, &stray, home, NameProof::Concluded)?;
     }
-    // Older copies only fill what is still open: of the directory that has a broken block in their place, or that they name.
+    // Older copies, and what is left of broken blocks, only fill what is still open: of the directory that has a broken block in their
+    // place, or that they name.
     for stray in older {
         let home = broken_in_place(finds, &stray)?.or(told(finds, &stray)?.map(|(home, _)| home));
         if let Some(home) = home {
-            take_in(wreck, finds, &stray, home, NameProof::Older)?;
+            take_in(wreck, finds, &stray, home, stray.weak)?;
         }
     }
     Ok(())
@@ -132,12 +136,14 @@ fn strays(finds: &Finds) -> Result<Vec<Stray>, SalvageError> {
     let question = "SELECT at, directory, key, proof, older FROM stray ORDER BY directory IS NULL, at LIMIT ?";
     Ok(finds.all(question, params![MOST_STRAYS], |row| {
         let directory = row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned);
+        let proof = row.get::<_, i64>(3)?;
         Ok(Stray {
             at: row.get(0)?,
             directory,
             key: row.get(2)?,
-            proven: row.get::<_, i64>(3)? == Proof::Checksum as i64,
+            proven: proof == Proof::Checksum as i64,
             older: row.get(4)?,
+            weak: if proof == Proof::OlderCopy as i64 { NameProof::Older } else { NameProof::Plausible },
         })
     })?)
 }
@@ -190,7 +196,7 @@ fn take_in(wreck: &dyn Wreck, finds: &Finds, stray: &Stray, home: u64, proof: Na
         Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, Option<bool>>(2)?))
     })?;
     for (name, inode, is_directory) in names {
-        if proof == NameProof::Older && !is_open(finds, inode)? {
+        if stray.older && !is_open(finds, inode)? {
             continue;
         }
         if holds(finds, inode, is_directory)? && finds.add_name(home, &name, inode, proof)? {

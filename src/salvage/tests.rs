@@ -9,7 +9,7 @@ use super::{Confidence, NameProof, Past, PiecedTree};
 use crate::base::cancel::Cancel;
 use crate::base::extent::Extent;
 use crate::base::progress::Silent;
-use crate::filesystem::{FileKind, Filesystem, Inode, InodeNumber, Loss, Source, Spot, TreeVisitor, walk};
+use crate::filesystem::{FileKind, Filesystem, Inode, InodeNumber, Loss, Proof, Source, Spot, TreeVisitor, walk};
 use model::ModelWreck;
 
 /// Every path of a tree with what became of it: content of files, `/` for directories, `lost` for what is not there.
@@ -186,16 +186,18 @@ fn a_block_that_nobody_knows_keeps_its_names_in_a_directory_of_its_own() {
 }
 
 #[test]
-fn copies_of_a_broken_block_name_only_what_has_no_name() {
-    let mut wreck = ModelWreck::new();
-    let home = wreck.model.directory(wreck.root, b"home");
-    let letter = wreck.model.file(home, b"letter", b"dear");
-    let moved = wreck.model.file(wreck.root, b"moved", b"away");
-    wreck.break_directory(home);
-    wreck.copy(home, &[(b"letter", letter, false), (b"before", moved, false)]);
-    let tree = pieced(wreck);
-    check(&tree, &[("home", "/"), ("home/letter", "dear"), ("moved", "away")]);
-    assert_eq!(tree.evidence(letter).unwrap().name, NameProof::Older);
+fn copies_and_remains_of_a_broken_block_name_only_what_has_no_name() {
+    for (proof, expected) in [(Proof::OlderCopy, NameProof::Older), (Proof::Plausible, NameProof::Plausible)] {
+        let mut wreck = ModelWreck::new();
+        let home = wreck.model.directory(wreck.root, b"home");
+        let letter = wreck.model.file(home, b"letter", b"dear");
+        let moved = wreck.model.file(wreck.root, b"moved", b"away");
+        wreck.break_directory(home);
+        wreck.copy(home, &[(b"letter", letter, false), (b"before", moved, false)], proof);
+        let tree = pieced(wreck);
+        check(&tree, &[("home", "/"), ("home/letter", "dear"), ("moved", "away")]);
+        assert_eq!(tree.evidence(letter).unwrap().name, expected);
+    }
 }
 
 #[test]

@@ -184,5 +184,13 @@ impl Walk<'_> {
             self.seen.errors += usize::from(shown.is_err());
             names.iter().for_each(|name| self.name(name));
         }
+        let mut names = Vec::new();
+        self.ask("older strays", |_| {
+            wreck.older_strays(&mut |stray| {
+                names.extend(stray.names);
+                ControlFlow::Continue(())
+            });
+        });
+        names.iter().for_each(|name| self.name(name));
     }
 }

@@ -12,9 +12,9 @@ use crate::filesystem::fields::Fields;
 use crate::filesystem::inode::Inode;
 
 /// Blocks that are mapped at once.
-const STEP: u64 = 1024;
+pub(super) const STEP: u64 = 1024;
 /// An inline directory begins with the inode of its parent.
-const PARENT_BYTES: usize = 4;
+pub(super) const PARENT_BYTES: usize = 4;
 
 type Visit<'a> = &'a mut dyn FnMut(Entry) -> ControlFlow<()>;
 

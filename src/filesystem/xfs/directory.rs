@@ -1,4 +1,4 @@
-//! Directories: names in the inode itself, or in blocks below the index that speeds up lookups, which is not read here.
+//! Directories: names in the inode itself, or in blocks below the index that speeds up lookups, which is not needed to list them.
 
 use std::ops::ControlFlow;
 
@@ -8,6 +8,7 @@ use crate::filesystem::face::Entry;
 use crate::filesystem::inode::InodeNumber;
 
 pub(super) mod block;
+pub(super) mod index;
 pub(super) mod record;
 pub(super) mod short;
 

@@ -11,10 +11,12 @@ pub(super) const SECTOR: u16 = 0x0800;
 const EXTENT_FLAG: u16 = 0x1000;
 const DIRECTORY_V2: u16 = 0x2000;
 const MORE_BITS: u16 = 0x8000;
+/// What mkfs sets: aligned inodes, a version 2 log, and what this reader asks for. Version 4 and 5 differ in the lowest bit.
+pub(super) const USUAL_BITS: [u16; 2] = [0xb4a4, 0xb4a5];
 
 /// Version 4, `sb_features2`: lazysbcount, attr2, projid32 and ftype.
 const FEATURES2_KNOWN: u32 = 0x2 | 0x8 | 0x80 | FEATURES2_FILE_TYPE;
-const FEATURES2_FILE_TYPE: u32 = 0x200;
+pub(super) const FEATURES2_FILE_TYPE: u32 = 0x200;
 /// mkfs and repair leave them set or clear without meaning.
 const FEATURES2_RESERVED: u32 = 0x1 | 0x4;
 
@@ -32,9 +34,9 @@ const INCOMPATIBLE: [(u32, &str, bool); 11] = [
     (0x200, "zoned", false),
     (0x400, "zone_gaps", false),
 ];
-const FILE_TYPE: u32 = 0x1;
-const SPARSE_INODES: u32 = 0x2;
-const META_UUID: u32 = 0x4;
+pub(super) const FILE_TYPE: u32 = 0x1;
+pub(super) const SPARSE_INODES: u32 = 0x2;
+pub(super) const META_UUID: u32 = 0x4;
 const NEEDS_REPAIR: u32 = 0x10;
 const METADATA_DIRECTORY: u32 = 0x100;
 

@@ -63,9 +63,7 @@ impl Found {
         if !self.is_around {
             return Err(error);
         }
-        if span.meets(&self.wanted) {
-            self.lost.push(Unmapped { span, error });
-        }
+        self.lose_before(span, error);
         Ok(())
     }
 

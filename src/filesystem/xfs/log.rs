@@ -44,6 +44,7 @@ mod pending;
 mod put;
 mod record;
 mod ring;
+mod sightings;
 mod stamp;
 mod state;
 mod target;
@@ -51,8 +52,9 @@ mod target;
 mod tests;
 mod transaction;
 
-pub(super) use older::Older;
+pub(super) use older::{LoggedBlock, Older};
 pub(super) use put::{put, seal};
+pub(super) use sightings::Sightings;
 
 use apply::Applier;
 use cancel::Cancelled;
@@ -102,6 +104,25 @@ pub(in crate::filesystem) struct LogFacts {
     pub data_blocks: u64,
     /// Bytes in a sector.
     pub sector_bytes: u32,
+}
+
+impl LogFacts {
+    /// For a log that is read without its filesystem: only its name is known.
+    pub(in crate::filesystem) fn unknown(uuid: [u8; 16]) -> Self {
+        Self {
+            crc: false,
+            block_bytes: 0,
+            block_log: 0,
+            ag_blocks: 0,
+            ag_block_log: 0,
+            ag_count: 0,
+            inode_bytes: 0,
+            inodes_per_block_log: 0,
+            uuid,
+            data_blocks: 0,
+            sector_bytes: 0,
+        }
+    }
 }
 
 /// What the log changes.

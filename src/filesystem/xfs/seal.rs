@@ -52,6 +52,17 @@ impl Seal {
             return Ok(());
         }
         checksum(fields, self.checksum)?;
+        self.check_identity(fields, geometry, at, owner)
+    }
+
+    /// The same without the checksum, which is computed only when a structure is written in place.
+    pub(super) fn check_identity(
+        &self,
+        fields: &Fields<'_>,
+        geometry: &Geometry,
+        at: u64,
+        owner: u64,
+    ) -> Result<(), FilesystemError> {
         if fields.array::<16>(self.uuid)? != geometry.uuid {
             return Err(fields.corrupt("it belongs to another filesystem: its UUID is not the superblock's"));
         }

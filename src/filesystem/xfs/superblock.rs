@@ -76,6 +76,16 @@ pub(super) fn duplicate(source: &dyn ReadAt, at: u64) -> Result<Duplicate, Files
     Ok(Duplicate { at, superblock: shape(&fields, features)?, is_sealed, bytes })
 }
 
+/// What was put together in place of a superblock of which all copies are lost.
+pub(super) fn concluded(bytes: Vec<u8>) -> Result<Duplicate, FilesystemError> {
+    let fields = Fields::new(&bytes, Object::Superblock, 0);
+    if usize::try_from(sector_bytes(&fields)?).ok() != Some(bytes.len()) {
+        return Err(fields.corrupt("it is not as long as its sector"));
+    }
+    let superblock = shape(&fields, Features::parse(&fields)?)?;
+    Ok(Duplicate { at: 0, superblock, is_sealed: true, bytes })
+}
+
 /// How long the sector is that begins with these bytes.
 fn sector_bytes(head: &Fields<'_>) -> Result<u32, FilesystemError> {
     if head.slice(0, 4)? != MAGIC {

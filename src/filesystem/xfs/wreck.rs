@@ -1,13 +1,14 @@
 //! XFS with parts of it lost.
 //!
 //! ```text
-//!   superblock, or what most copies agree on ─► put in its place ─► log replayed as far as it can be ─► the usual reader, except that
+//!   superblock, what most copies agree on, that of the log, or what is concluded ─► put in its place
+//!     ─► log replayed as far as it can be ─► the usual reader, except that
 //!     inode      is read by its place, without asking a tree          scan     finds inodes where the trees are lost, too
 //!     map        has lost stretches instead of errors                 names    and strays find names without a whole directory
-//!     older      finds inodes in the log
+//!     older      finds inodes and directory blocks in the log
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
@@ -23,17 +24,23 @@ use crate::filesystem::inode::{Inode, InodeNumber};
 use crate::filesystem::overlay::{Overlaid, Overlay, Patch};
 use crate::filesystem::wreck::{FoundEntry, Scanned, StrayBlock, Wreck};
 
+mod conclusion;
+mod drawn;
 mod election;
 mod free_blocks;
+mod indexed;
+mod logged;
 mod names;
 mod plausible;
 mod root;
 mod scan;
 mod spot;
 mod strays;
-mod sweep;
+mod testimony;
+mod votes;
 
 use election::Elected;
+use indexed::Broken;
 use spot::is_metadata;
 
 /// Inodes of the filesystem itself, where the superblock names them: real-time bitmap and summary, and three quotas.
@@ -49,8 +56,10 @@ pub(super) struct Salvage {
     agreeing_superblocks: u32,
     /// Inodes that no directory may name.
     hidden: BTreeSet<u64>,
-    /// Inodes in the log, once somebody has asked.
+    /// What the log still has, once somebody has asked.
     older: OnceLock<Option<Older>>,
+    /// Directory blocks that were found broken until now.
+    broken: Broken,
 }
 
 impl Salvage {
@@ -63,7 +72,7 @@ impl Salvage {
 impl Xfs {
     /// Opens what is left.
     pub(in crate::filesystem) fn salvage(source: Arc<dyn ReadAt>) -> Result<Self, FilesystemError> {
-        let elected = election::elect(&*source)?;
+        let elected = election::elect(&source)?;
         let source = if elected.damage.is_empty() { source } else { with_superblock(source, &elected.bytes) };
         let superblock = superblock::read(&source)?;
         let hidden = hidden(&elected, &superblock)?;
@@ -74,7 +83,8 @@ impl Xfs {
             let reason = format!("the source ends at byte {}, the volume at {}", source.size(), superblock.geometry.bytes());
             damage.push(lost(Object::Superblock, reason));
         }
-        let salvage = Salvage { damage, agreeing_superblocks: elected.agreeing, hidden, older: OnceLock::new() };
+        let salvage =
+            Salvage { damage, agreeing_superblocks: elected.agreeing, hidden, older: OnceLock::new(), broken: Broken::default() };
         let replayed = Self::after_replay(Arc::clone(&source), recovered);
         // A log that garbles the superblock is not applied at all.
         let xfs = replayed.or_else(|error| Self::after_replay(source, recovery::not_replayed(&error)))?;
@@ -97,10 +107,14 @@ impl Xfs {
         }
     }
 
+    fn logged(&self) -> Option<&Older> {
+        let index = || Older::of(self.volume.source(), self.superblock.log.as_ref()?, &self.superblock.log_facts());
+        self.salvage.as_ref()?.older.get_or_init(index).as_ref()
+    }
+
     fn older_copy(&self, number: InodeNumber) -> Option<Inode> {
         let salvage = self.salvage.as_ref()?;
-        let index = || Older::of(self.volume.source(), self.superblock.log.as_ref()?, &self.superblock.log_facts());
-        let raw = salvage.older.get_or_init(index).as_ref()?.inode(number.0)?;
+        let raw = self.logged()?.inode(number.0)?;
         let geometry = self.disk.geometry();
         let place = geometry.inode(number.0)?;
         let inode = Core::parse(geometry, number.0, place.byte, raw).ok()?.into_inode().ok()??;
@@ -154,8 +168,7 @@ impl Wreck for Xfs {
 
     fn scan(&self, from: u64, visit: &mut dyn FnMut(Scanned) -> ControlFlow<()>) -> Result<(), FilesystemError> {
         let none = BTreeSet::new();
-        scan::show(self, self.salvage.as_ref().map_or(&none, |salvage| &salvage.hidden), from, visit);
-        Ok(())
+        scan::show(self, self.salvage.as_ref().map_or(&none, |salvage| &salvage.hidden), from, visit)
     }
 
     fn older(&self, number: InodeNumber) -> Option<Inode> {
@@ -171,7 +184,22 @@ impl Wreck for Xfs {
     }
 
     fn strays(&self, within: Extent, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) -> Result<(), FilesystemError> {
-        strays::show(self, within, visit);
-        Ok(())
+        strays::show(self, within, visit)
+    }
+
+    fn older_strays(&self, visit: &mut dyn FnMut(StrayBlock) -> ControlFlow<()>) {
+        let mut confirmed = match &self.salvage {
+            Some(salvage) => indexed::confirmed(self, &salvage.broken),
+            None => BTreeMap::new(),
+        };
+        let mut flow = ControlFlow::Continue(());
+        if let Some(log) = self.logged() {
+            logged::show(self, log, &mut |stray| {
+                let also = confirmed.remove(&stray.at);
+                flow = visit(logged::with(stray, also));
+                flow
+            });
+        }
+        let _seen_enough = flow.is_continue() && confirmed.into_values().try_for_each(visit).is_break();
     }
 }

@@ -62,9 +62,9 @@ impl ModelWreck {
         self.strays.push(StrayBlock { at, directory, key, parent, names, proof: Proof::Plausible });
     }
 
-    /// Adds a copy of the broken block of a directory, which says nothing of itself.
-    pub(super) fn copy(&mut self, of: InodeNumber, names: &[StrayName<'_>]) {
-        let (names, proof) = (found(names), Proof::Plausible);
+    /// Adds a copy of the broken block of a directory, which says nothing of itself, or what its index confirms.
+    pub(super) fn copy(&mut self, of: InodeNumber, names: &[StrayName<'_>], proof: Proof) {
+        let names = found(names);
         self.copies.push(StrayBlock { at: place_of(of), directory: None, key: None, parent: None, names, proof });
     }
 

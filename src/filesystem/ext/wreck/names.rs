@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::super::directory::{PARENT_BYTES, STEP};
 use super::super::directory_block::verify;
 use super::super::fast_names::FastNames;
 use super::super::record::Record;
@@ -15,11 +16,6 @@ use crate::filesystem::fields::Fields;
 use crate::filesystem::inode::{Inode, InodeNumber};
 use crate::filesystem::names::printable;
 use crate::filesystem::wreck::{FoundEntry, FoundName};
-
-/// Blocks that are mapped at once.
-const STEP: u64 = 1024;
-/// An inline directory begins with the inode of its parent.
-const PARENT_BYTES: usize = 4;
 
 type Visit<'a> = &'a mut dyn FnMut(FoundEntry) -> ControlFlow<()>;
 

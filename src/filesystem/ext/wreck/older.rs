@@ -6,7 +6,7 @@ use super::super::Ext;
 use super::super::journal::{JournalPlace, LoggedBlocks};
 use super::super::record::Record;
 use crate::filesystem::inode::Inode;
-use crate::filesystem::wreck::StrayBlock;
+use crate::filesystem::wreck::{Proof, StrayBlock};
 
 impl Ext {
     /// The inode as the journal has it. The youngest copy decides: if that one is not in use, nothing older is shown.
@@ -32,6 +32,7 @@ impl Ext {
         for home in self.logged().homes() {
             let youngest = self.logged().of(home, source, block_bytes).next();
             let stray = youngest.and_then(|block| self.stray(self.volume.place_of(home), &block));
+            let stray = stray.map(|stray| StrayBlock { proof: Proof::OlderCopy, ..stray });
             if stray.is_some_and(|stray| visit(stray).is_break()) {
                 return;
             }

@@ -7,7 +7,7 @@ use crate::filesystem::error::FilesystemError;
 use crate::filesystem::fields::Fields;
 
 /// The most names that ext gives to one file.
-const MOST_LINKS: u16 = 65_000;
+pub(super) const MOST_LINKS: u16 = 65_000;
 /// Nobody uses a bit above these.
 const KNOWN_FLAGS: u32 = 0x7FFF_FFFF;
 /// The entries that fit in an inode.

@@ -7,10 +7,10 @@ use super::super::record::Record;
 use super::super::{Ext, flags};
 use super::bitmap::InodeBitmap;
 use super::descriptors::{Decided, Origin};
-use super::lookout::pieces;
 use crate::base::extent::Extent;
 use crate::base::io::IoError;
 use crate::filesystem::error::{FilesystemError, Object};
+use crate::filesystem::sweep::pieces;
 use crate::filesystem::wreck::{FoundInode, Proof, Scanned};
 
 type Visit<'a> = &'a mut dyn FnMut(Scanned) -> ControlFlow<()>;

@@ -6,10 +6,10 @@ use super::super::Ext;
 use super::super::directory_block::{INDEX_ENTRY, ROOT_ENTRIES, TAIL_BYTES, TAIL_KIND, index_entries};
 use super::backwards::seed_of;
 use super::entries::Entries;
-use super::lookout::pieces;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
+use crate::filesystem::sweep::pieces;
 use crate::filesystem::wreck::{Proof, StrayBlock};
 
 /// A block without a checksum and without dots shows what it is by as many entries.

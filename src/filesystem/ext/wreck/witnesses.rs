@@ -6,24 +6,23 @@
 
 use std::ops::ControlFlow;
 
+use super::super::record::BODY;
 use super::super::{extents, flags};
 use super::backwards::seed_of;
-use super::lookout::pieces;
+use super::plausible::MOST_LINKS;
 use crate::base::extent::Extent;
 use crate::base::io::ReadAt;
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
+use crate::filesystem::sweep::pieces;
 
 /// The shortest inode; all begin at multiples of it.
 const STEP: u64 = 128;
 /// What is asked of one piece of a volume, and of all of it. Few are enough, if they come from everywhere.
 const MOST_IN_A_PIECE: usize = 64;
 const MOST_CANDIDATES: usize = 8192;
-/// The most names that ext gives to one file.
-const MOST_LINKS: u16 = 65_000;
 /// No directory is as large.
 const MOST_DIRECTORY_BYTES: u32 = 1 << 31;
-const BODY: usize = 40;
 const KIND_OF_DIRECTORY: u8 = 2;
 
 /// A directory that says its number.

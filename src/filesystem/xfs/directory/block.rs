@@ -15,10 +15,10 @@ use crate::filesystem::xfs::geometry::Geometry;
 use crate::filesystem::xfs::seal::DIRECTORY;
 
 const HEADER_BYTES_4: usize = 16;
-const HEADER_BYTES_5: usize = 64;
+pub(in crate::filesystem::xfs) const HEADER_BYTES_5: usize = 64;
 /// In a directory of a single block the index stands at its end: an entry of it, and its counters.
-const INDEX_ENTRY_BYTES: usize = 8;
-const INDEX_TAIL_BYTES: usize = 8;
+pub(super) const INDEX_ENTRY_BYTES: usize = 8;
+pub(in crate::filesystem::xfs) const INDEX_TAIL_BYTES: usize = 8;
 
 /// Shows the names in directory block `number`, which lies at byte `at`.
 pub(super) fn list(
@@ -50,13 +50,33 @@ pub(in crate::filesystem::xfs) fn check(
     at: u64,
     owner: u64,
 ) -> Result<(usize, usize), FilesystemError> {
+    let is_single = is_single(geometry, fields, number)?;
+    DIRECTORY.check(fields, geometry, at, owner)?;
+    entries(geometry, fields, is_single)
+}
+
+/// The same for a block that was not written in place, and of which nobody computed the checksum.
+pub(in crate::filesystem::xfs) fn check_unsealed(
+    geometry: &Geometry,
+    fields: &Fields<'_>,
+    at: u64,
+    owner: u64,
+) -> Result<(usize, usize), FilesystemError> {
+    let is_single = is_single(geometry, fields, None)?;
+    DIRECTORY.check_identity(fields, geometry, at, owner)?;
+    entries(geometry, fields, is_single)
+}
+
+/// True for the only block of a directory, false for one of several.
+fn is_single(geometry: &Geometry, fields: &Fields<'_>, number: Option<u64>) -> Result<bool, FilesystemError> {
     let (single, plain) = magics(geometry);
     let magic = fields.slice(0, 4)?;
     let is_single = magic == single && number.is_none_or(|number| number == 0);
-    if !is_single && magic != plain {
-        return Err(fields.corrupt("no directory block"));
-    }
-    DIRECTORY.check(fields, geometry, at, owner)?;
+    if is_single || magic == plain { Ok(is_single) } else { Err(fields.corrupt("no directory block")) }
+}
+
+/// Where the entries of a block begin and end.
+fn entries(geometry: &Geometry, fields: &Fields<'_>, is_single: bool) -> Result<(usize, usize), FilesystemError> {
     let start = if geometry.crc { HEADER_BYTES_5 } else { HEADER_BYTES_4 };
     if !is_single {
         return Ok((start, fields.length()));

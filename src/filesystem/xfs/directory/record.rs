@@ -40,7 +40,7 @@ impl Record<'_> {
 }
 
 /// What begins at `offset`, an entry or nothing, and its length.
-pub(super) fn piece<'a>(
+pub(in crate::filesystem::xfs) fn piece<'a>(
     fields: &Fields<'a>,
     offset: usize,
     end: usize,

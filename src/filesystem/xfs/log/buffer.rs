@@ -12,7 +12,7 @@ use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
 
 /// Changes are kept in pieces of this length.
-const PIECE_BYTES: usize = 128;
+pub(super) const PIECE_BYTES: usize = 128;
 /// No buffer is longer than the longest block.
 const LONGEST_BYTES: u64 = 64 << 10;
 /// Words of the bitmap that such a buffer needs, and the one that pads it.
@@ -44,9 +44,11 @@ pub(super) struct Format {
 
 /// A run of changed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Piece<'a> {
-    offset: usize,
-    bytes: &'a [u8],
+pub(super) struct Piece<'a> {
+    /// Where in the buffer it begins.
+    pub(super) offset: usize,
+    /// What it is now.
+    pub(super) bytes: &'a [u8],
 }
 
 impl Format {
@@ -77,7 +79,8 @@ impl Format {
         self.flags & QUOTAS != 0
     }
 
-    fn kind(&self) -> u8 {
+    /// What the buffer holds, as [`stamp`] numbers it; 0 where nothing says so, as in the parts of one that is scattered.
+    pub(super) fn kind(&self) -> u8 {
         u8::try_from(self.flags >> KIND_SHIFT).unwrap_or(0)
     }
 
@@ -86,7 +89,7 @@ impl Format {
     }
 
     /// The changed bytes. A run of them can be cut into several regions where it crossed a page in memory.
-    fn pieces<'a>(&self, item: &'a Item, byte: u64) -> Result<Vec<Piece<'a>>, FilesystemError> {
+    pub(super) fn pieces<'a>(&self, item: &'a Item, byte: u64) -> Result<Vec<Piece<'a>>, FilesystemError> {
         let corrupt = |what: &str| FilesystemError::corrupt(Object::Journal, byte, what);
         let end = self.map.len() * WORD_BITS;
         let mut content = item.content();

@@ -49,6 +49,11 @@ impl Chunk {
     }
 }
 
+/// Where the chunk lies.
+pub(super) fn place_of(item: &Item, moment: Moment, facts: &LogFacts) -> Result<Extent, FilesystemError> {
+    Chunk::read(item, moment, facts).map(|chunk| chunk.place)
+}
+
 /// Writes the inodes of a chunk, unless one of its buffers is freed further on: then the whole chunk is. True when it did.
 pub(super) fn replay(item: &Item, moment: Moment, state: &mut State) -> Result<bool, FilesystemError> {
     let chunk = Chunk::read(item, moment, &state.facts)?;

@@ -67,6 +67,11 @@ impl Header {
         Ok(())
     }
 
+    /// 1 or 2, as the superblock counts them.
+    pub(super) fn version(&self) -> u8 {
+        if self.version & VERSION_2 == 0 { 1 } else { 2 }
+    }
+
     /// How much of the log could be on its way in one write.
     pub(super) fn buffer_bytes(&self) -> u32 {
         if self.size == 0 { COVERED_BYTES } else { self.size }

@@ -1,50 +1,64 @@
-//! Inodes as the log still has them, in the live part of it and in what is left of the time before.
+//! What the log still has of inodes and of directory blocks, in the live part of it and in what is left of the time before.
 //!
 //! An index knows, for each inode, in which transactions it was written last: its core, and each of its forks, for a transaction
 //! carries only the forks that changed. Asked for one, these few transactions are read again and applied to nothing, in their order.
+//! Of directory blocks it knows which there are. Asked for some of them, all of the log is read again, once for all of them.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::header::Header;
-use super::inode::{self, Format};
+use super::inode::Format;
 use super::item::{Item, Kind};
-use super::operation::Operations;
-use super::pass;
-use super::put::put;
-use super::record::Record;
-use super::ring::{HEADER_MAGIC, Ring, word};
-use super::transaction::{Assembly, Keep, Moment, Transaction};
-use super::{LogFacts, LogPlace};
+use super::ring::{BLOCK_BYTES, Ring};
+use super::transaction::{Keep, Moment, Transaction};
+use super::{LogFacts, LogPlace, buffer, pass, stamp};
+use crate::base::extent::Extent;
 use crate::base::io::ReadAt;
-use crate::filesystem::error::{FilesystemError, Object};
-use crate::filesystem::fields::Fields;
-use crate::filesystem::xfs::inode_core::{FORMAT_DEVICE, FORMAT_LOCAL, FORMAT_RUNS, Layout};
-use crate::filesystem::xfs::run::RUN_BYTES;
+
+mod blocks;
+mod reader;
+mod recent;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub(in crate::filesystem::xfs) use blocks::LoggedBlock;
+
+use blocks::Blocks;
+use reader::{Reader, records};
+use recent::{Inodes, Recent};
+use state::State;
 
 /// Inodes that are remembered, at some 60 bytes each.
 const MOST_INODES: usize = 1 << 19;
-/// Records that are put in order, at 8 bytes each: no log has more of the shortest.
-const MOST_RECORDS: usize = 1 << 20;
-/// Transactions that have begun may take so much memory; longer ones are passed over.
-const OPEN_BYTES: u64 = 64 << 20;
-/// Fields of an inode: its length, what changes when its number is used again, and a link to another one.
-const SIZE: usize = 56;
-const GENERATION: usize = 92;
-const NEXT_UNLINKED: usize = 96;
-/// The region of an item that holds the data fork, if any does.
-const DATA_REGION: usize = 2;
+/// Directory blocks that are remembered, at some 30 bytes each.
+const MOST_BLOCKS: usize = 1 << 19;
+/// What the superblock says that matters here.
+const SUPERBLOCK_BYTES: usize = 272;
 
-/// The log, and where in it each inode was written last.
+/// The log, where in it each inode was written last, and which directory blocks are in it.
 #[derive(Debug)]
 pub(in crate::filesystem::xfs) struct Older {
     ring: Ring,
     stripe_unit_bytes: u32,
     uuids: [[u8; 16]; 2],
     facts: LogFacts,
-    places: HashMap<u64, Places>,
+    /// The ages of all records, ascending.
+    records: Vec<u64>,
+    index: Index,
+    /// What was read last: whoever asks for one inode asks for its neighbours.
+    recent: Mutex<Recent>,
+}
+
+/// What is in the log.
+#[derive(Debug, Default)]
+struct Index {
+    inodes: HashMap<u64, Places>,
+    /// Directory blocks that were not freed: the first block of 512 bytes of each, and how many it has.
+    directory_blocks: BTreeMap<u64, u64>,
+    /// How many such blocks the superblock has, if it was changed.
+    superblock: Option<u64>,
 }
 
 /// When an inode was written last, as the ages of transactions.
@@ -58,174 +72,127 @@ struct Places {
 impl Older {
     /// Goes through all of the log. `None` where there is none that can be read.
     pub(in crate::filesystem::xfs) fn of(source: &Arc<dyn ReadAt>, place: &LogPlace, facts: &LogFacts) -> Option<Self> {
+        let ring = Ring::new(source, place).ok()?;
         let mut older = Self {
-            ring: Ring::new(source, place).ok()?,
+            records: records(&ring).ok()?,
+            ring,
             stripe_unit_bytes: place.stripe_unit_bytes,
             uuids: pass::uuids(source, facts),
             facts: facts.clone(),
-            places: HashMap::new(),
+            index: Index::default(),
+            recent: Mutex::default(),
         };
-        let mut places = HashMap::new();
+        let mut index = Index::default();
         let mut reader = Reader::new(&older, Keep::Formats);
-        for lsn in records(&older.ring).ok()? {
-            reader.step(lsn & u64::from(u32::MAX), &mut |transaction| learn(transaction, &mut places));
+        for lsn in &older.records {
+            reader.step(lsn & u64::from(u32::MAX), &mut |transaction| index.learn(&transaction));
         }
-        older.places = places;
+        older.index = index;
         Some(older)
     }
 
     /// The youngest state of an inode, as it would lie on disk; `None` where the log does not have all of it. Without its attributes
     /// if the log does not have these.
     pub(in crate::filesystem::xfs) fn inode(&self, number: u64) -> Option<Vec<u8>> {
-        let places = self.places.get(&number)?;
+        let places = self.index.inodes.get(&number)?;
         let wanted: BTreeSet<u64> = [Some(places.core), places.data, places.attributes].into_iter().flatten().collect();
-        let mut state = State { bytes: self.blank(), data: None };
+        let mut state = State::blank(self.facts.inode_bytes);
         for lsn in wanted {
-            for item in self.items(lsn, number) {
-                state.apply(&item, Moment { lsn, byte: 0 }, self.facts.crc).ok()?;
+            for item in self.items(lsn).get(&number).into_iter().flatten() {
+                state.apply(item, Moment { lsn, byte: 0 }, self.facts.crc).ok()?;
             }
         }
-        state.is_whole().then_some(state.bytes)
+        state.into_whole()
     }
 
-    /// An inode that nothing is known of.
-    fn blank(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.facts.inode_bytes.into()];
-        let _fits = put(&mut bytes, NEXT_UNLINKED, &u32::MAX.to_be_bytes());
-        bytes
+    /// The places of directory blocks that the log changes and does not free, ascending.
+    pub(in crate::filesystem::xfs) fn directory_places(&self) -> impl Iterator<Item = Extent> {
+        let places = self.index.directory_blocks.iter();
+        places.map(|(block, blocks)| Extent::new(block.saturating_mul(BLOCK_BYTES), blocks.saturating_mul(BLOCK_BYTES)))
     }
 
-    /// What the transactions of this age change of an inode.
-    fn items(&self, lsn: u64, number: u64) -> Vec<Item> {
-        let mut found = Vec::new();
+    /// The youngest state of the directory blocks in these places, as far as the log has it. They are all in memory at once.
+    pub(in crate::filesystem::xfs) fn directory_blocks(&self, places: &[Extent]) -> Vec<LoggedBlock> {
+        self.assemble(places, stamp::holds_entries)
+    }
+
+    /// The youngest state of the first superblock, if the log has all of it. Its checksum is not computed.
+    pub(in crate::filesystem::xfs) fn superblock(&self) -> Option<Vec<u8>> {
+        let place = Extent::new(0, self.index.superblock?.saturating_mul(BLOCK_BYTES));
+        let block = self.assemble(&[place], stamp::is_superblock).pop()?;
+        block.knows(0..SUPERBLOCK_BYTES).then_some(block.bytes)
+    }
+
+    fn assemble(&self, places: &[Extent], is_wanted: fn(u8) -> bool) -> Vec<LoggedBlock> {
+        let mut blocks = Blocks::blank(places, is_wanted);
+        let mut reader = Reader::new(self, Keep::Everything);
+        for lsn in &self.records {
+            let mut ended = Vec::new();
+            reader.step(lsn & u64::from(u32::MAX), &mut |transaction| ended.push(transaction));
+            ended.iter().for_each(|transaction| blocks.apply(transaction, reader.breaks(), &self.facts));
+        }
+        blocks.into_told()
+    }
+
+    /// The inodes that the transactions of this age change, and how.
+    fn items(&self, lsn: u64) -> Arc<Inodes> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.get(lsn).unwrap_or_else(|| {
+            let inodes = Arc::new(self.read_items(lsn));
+            recent.keep(lsn, &inodes);
+            inodes
+        })
+    }
+
+    fn read_items(&self, lsn: u64) -> Inodes {
+        let mut found = Inodes::new();
         let mut reader = Reader::new(self, Keep::Everything);
         let mut next = Some(lsn & u64::from(u32::MAX));
         let mut left = self.ring.blocks();
         while let Some(block) = next.filter(|_| left > 0) {
-            next = reader.step(block, &mut |mut transaction| {
-                let is_of_age = transaction.moment.lsn == lsn;
-                found.extend(transaction.items.drain(..).filter(|item| is_of_age && is_about(item, number)));
+            next = reader.step(block, &mut |transaction| {
+                let of_age = Some(transaction).filter(|transaction| transaction.moment.lsn == lsn);
+                of_age.into_iter().flat_map(|transaction| transaction.items).for_each(|item| recent::add(&mut found, item));
             });
-            next = next.filter(|_| reader.assembly.has_open(lsn));
+            next = next.filter(|_| reader.has_open(lsn));
             left = left.saturating_sub(1);
         }
         found
     }
 }
 
-/// The ages of all records that can be seen in the ring, ascending.
-fn records(ring: &Ring) -> Result<Vec<u64>, FilesystemError> {
-    let mut found = Vec::new();
-    ring.scan(0, ring.blocks(), &mut |block, bytes| {
-        if word(bytes, 0) == HEADER_MAGIC && found.len() < MOST_RECORDS {
-            let header = Header::read(&Fields::new(bytes, Object::Journal, ring.byte(block)));
-            found.extend(header.ok().map(|header| header.lsn).filter(|lsn| lsn & u64::from(u32::MAX) == block));
+impl Index {
+    fn learn(&mut self, transaction: &Transaction) {
+        for item in &transaction.items {
+            match item.kind() {
+                Kind::Inode => self.learn_inode(item, transaction.moment),
+                Kind::Buffer => self.learn_buffer(item, transaction.moment),
+                _ => {}
+            }
         }
-        ControlFlow::Continue(())
-    })?;
-    found.sort_unstable();
-    Ok(found)
-}
+    }
 
-fn learn(transaction: Transaction, places: &mut HashMap<u64, Places>) {
-    let lsn = transaction.moment.lsn;
-    for item in transaction.items.iter().filter(|item| item.kind() == Kind::Inode) {
-        let Ok(format) = Format::read(item.format(), transaction.moment.byte) else { continue };
-        let is_full = places.len() >= MOST_INODES;
-        let known = match places.entry(format.inode) {
+    fn learn_inode(&mut self, item: &Item, moment: Moment) {
+        let Ok(format) = Format::read(item.format(), moment.byte) else { return };
+        let is_full = self.inodes.len() >= MOST_INODES;
+        let known = match self.inodes.entry(format.inode) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(_) if is_full => continue,
+            Entry::Vacant(_) if is_full => return,
             Entry::Vacant(new) => new.insert(Places::default()),
         };
-        known.core = lsn;
-        known.data = if format.has_data() { Some(lsn) } else { known.data };
-        known.attributes = if format.has_attributes() { Some(lsn) } else { known.attributes };
+        known.core = moment.lsn;
+        known.data = if format.has_data() { Some(moment.lsn) } else { known.data };
+        known.attributes = if format.has_attributes() { Some(moment.lsn) } else { known.attributes };
     }
-}
 
-fn is_about(item: &Item, number: u64) -> bool {
-    item.kind() == Kind::Inode && Format::read(item.format(), 0).is_ok_and(|format| format.inode == number)
-}
-
-/// An inode as it grows from what the log has of it.
-struct State {
-    bytes: Vec<u8>,
-    /// How many bytes of the data fork there are, and the format that the core had then.
-    data: Option<(u8, usize)>,
-}
-
-impl State {
-    fn apply(&mut self, item: &Item, moment: Moment, crc: bool) -> Result<(), FilesystemError> {
-        let before = self.generation();
-        inode::put_into(&mut self.bytes, item, moment, crc)?;
-        if Format::read(item.format(), moment.byte)?.has_data() {
-            self.data = Some((self.layout().format()?, item.region(DATA_REGION).map_or(0, <[u8]>::len)));
-        } else if before != self.generation() {
-            self.data = None;
+    fn learn_buffer(&mut self, item: &Item, moment: Moment) {
+        let Ok(format) = buffer::Format::read(item.format(), moment.byte) else { return };
+        if format.is_cancel() {
+            self.directory_blocks.remove(&format.buffer.block);
+        } else if stamp::holds_entries(format.kind()) && self.directory_blocks.len() < MOST_BLOCKS {
+            self.directory_blocks.insert(format.buffer.block, format.buffer.blocks);
+        } else if stamp::is_superblock(format.kind()) && format.buffer.block == 0 {
+            self.superblock = Some(format.buffer.blocks);
         }
-        Ok(())
-    }
-
-    fn layout(&self) -> Layout<'_> {
-        Layout::of(Fields::new(&self.bytes, Object::Journal, 0))
-    }
-
-    fn generation(&self) -> Option<Vec<u8>> {
-        self.bytes.get(GENERATION..GENERATION + 4).map(<[u8]>::to_vec)
-    }
-
-    /// True when the content is all there: the core can be younger than the last change of the fork, but not of another format.
-    fn is_whole(&self) -> bool {
-        let (Ok(format), Ok(runs)) = (self.layout().format(), self.layout().data_runs()) else { return false };
-        let size = Fields::new(&self.bytes, Object::Journal, 0).be64(SIZE).unwrap_or(u64::MAX);
-        let needed = match format {
-            FORMAT_RUNS => runs.saturating_mul(RUN_BYTES as u64),
-            FORMAT_LOCAL => size,
-            _ => 1,
-        };
-        let is_device = format == FORMAT_DEVICE && self.data.is_some();
-        let there = self.data.filter(|(known, _)| *known == format).map_or(0, |(_, length)| length as u64);
-        is_device || there >= needed
-    }
-}
-
-/// Records read one after the other, and the transactions in them.
-struct Reader<'a> {
-    older: &'a Older,
-    keep: Keep,
-    assembly: Assembly,
-    /// Where the next record begins, if it goes on from the last.
-    next: Option<u64>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(older: &'a Older, keep: Keep) -> Self {
-        Self { older, keep, assembly: Assembly::new(keep), next: None }
-    }
-
-    /// Shows the transactions that end in the record at `block`, and says where the next one begins. What has begun is forgotten where
-    /// the records do not follow each other.
-    fn step(&mut self, block: u64, visit: &mut dyn FnMut(Transaction)) -> Option<u64> {
-        if self.next != Some(block) {
-            self.assembly = Assembly::new(self.keep);
-        }
-        self.next = self.read(block, visit).ok();
-        self.next
-    }
-
-    fn read(&mut self, block: u64, visit: &mut dyn FnMut(Transaction)) -> Result<u64, FilesystemError> {
-        let (ring, older) = (&self.older.ring, self.older);
-        let record = Record::read(ring, block, ring.blocks(), older.stripe_unit_bytes).map_err(|fault| fault.error)?;
-        pass::check(&record, older.facts.crc, &older.uuids)?;
-        let moment = Moment { lsn: record.header.lsn, byte: record.byte };
-        for operation in Operations::of(&record) {
-            if let Some(transaction) = self.assembly.take(&operation?, moment)? {
-                visit(transaction);
-            }
-            if self.assembly.held_bytes() > OPEN_BYTES {
-                return Err(FilesystemError::TooLarge { object: Object::Journal, limit: OPEN_BYTES });
-            }
-        }
-        Ok(ring.after(block, record.header.total_blocks()))
     }
 }

@@ -103,6 +103,16 @@ pub(super) fn age(bytes: &[u8], uuid: &[u8; 16]) -> Option<u64> {
     Some(u64::from_be_bytes(*lsn)).filter(|lsn| *lsn != 0 && *lsn != u64::MAX)
 }
 
+/// True for buffers of which the log says that they are directory blocks with entries.
+pub(super) fn holds_entries(kind: u8) -> bool {
+    matches!(kind, kind::DIR_BLOCK | kind::DIR_DATA)
+}
+
+/// True for a buffer of which the log says that it is a superblock.
+pub(super) fn is_superblock(kind: u8) -> bool {
+    kind == kind::SUPERBLOCK
+}
+
 /// The structure that a buffer holds, if it is what its log item says. `None` where that cannot be told: such a buffer keeps its
 /// bytes, and whoever reads it finds out whether its checksum fits. That happens to pieces of a directory block that is scattered.
 pub(super) fn structure_of(kind: u8, bytes: &[u8]) -> Option<&'static Structure> {

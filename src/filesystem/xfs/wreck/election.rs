@@ -5,23 +5,32 @@
 //!           superblock  copy        copy        copy
 //!           believed?   no: search for the first of these, then ask at every place where it says that a group begins
 //! ```
+//! Where there is none left, the log may have one; and where that has none, what other structures say of their places must do.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use super::conclusion::conclude;
+use super::drawn::draw;
 use super::root::usual_root;
-use super::sweep::sweep;
+use super::testimony::Testimony;
 use crate::base::extent::Extent;
 use crate::base::io::ReadAt;
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::fields::Fields;
-use crate::filesystem::xfs::log::{put, seal};
-use crate::filesystem::xfs::superblock::{CHECKSUM_AT, Duplicate, MAGIC, ROOT_AT, SMALLEST_SECTOR_BYTES, UNFINISHED_AT, duplicate};
+use crate::filesystem::sweep::overlapping;
+use crate::filesystem::xfs::log::{LogFacts, Older, put, seal};
+use crate::filesystem::xfs::superblock::{
+    CHECKSUM_AT, Duplicate, MAGIC, ROOT_AT, SMALLEST_SECTOR_BYTES, UNFINISHED_AT, concluded, duplicate,
+};
 
 /// Copies that are asked. A volume with more groups has more of them than anything can destroy by chance.
 const MOST_COPIES: u32 = 128;
 /// Different superblocks that a search remembers: what was here before, and what lies in files.
 const MOST_CANDIDATES: usize = 16;
+/// No structure is longer.
+const LONGEST_STRUCTURE_BYTES: u64 = 64 << 10;
 
 /// The superblock that won.
 #[derive(Debug)]
@@ -35,10 +44,10 @@ pub(super) struct Elected {
 }
 
 /// Chooses. An error when there is none to choose from.
-pub(super) fn elect(source: &dyn ReadAt) -> Result<Elected, FilesystemError> {
-    let why = match duplicate(source, 0) {
+pub(super) fn elect(source: &Arc<dyn ReadAt>) -> Result<Elected, FilesystemError> {
+    let why = match duplicate(&**source, 0) {
         Ok(first) if first.is_sealed => {
-            let candidate = Candidate::new(source, first);
+            let candidate = Candidate::new(&**source, first);
             // Without checksums, a superblock that stands alone may be wrong about where its copies are.
             if candidate.duplicate.superblock.geometry.crc || candidate.has_majority() {
                 return candidate.elected(None);
@@ -49,22 +58,50 @@ pub(super) fn elect(source: &dyn ReadAt) -> Result<Elected, FilesystemError> {
         Err(error) => error,
     };
     let better = |best: Candidate, next: Candidate| if next.weight() > best.weight() { next } else { best };
-    match search(source).into_iter().reduce(better) {
+    let (candidates, testimony) = search(&**source)?;
+    match candidates.into_iter().reduce(better) {
         Some(best) if best.is_first() && best.duplicate.is_sealed => best.elected(None),
         Some(best) => best.elected(Some(why)),
-        None => Err(why),
+        None => match without_copies(source, &testimony) {
+            Some((duplicate, said)) => {
+                let mut elected = Candidate::alone(duplicate).elected(Some(why))?;
+                elected.damage.push(FilesystemError::Lost { object: Object::Superblock, reason: said });
+                Ok(elected)
+            }
+            None => Err(why),
+        },
     }
 }
 
-/// Looks for superblocks in all of the source, until one has the agreement of most of its copies.
-fn search(source: &dyn ReadAt) -> Vec<Candidate> {
-    let mut candidates: Vec<Candidate> = Vec::new();
-    let _found_early = sweep(source, Extent::new(0, source.size()), 0, &mut |piece, bytes, _| {
-        for (index, sector) in (0..).zip(bytes.chunks(SMALLEST_SECTOR_BYTES as usize)) {
+/// What stands in for a superblock of which no copy is left, and what is said of it.
+fn without_copies(source: &Arc<dyn ReadAt>, testimony: &Testimony) -> Option<(Duplicate, String)> {
+    if let Some(logged) = in_log(source, testimony) {
+        return Some((logged, "all copies are lost: it is taken from the log, which has the first one".to_owned()));
+    }
+    let conclusion = conclude(testimony, &**source)?;
+    let duplicate = concluded(draw(&conclusion)?).ok()?;
+    Some((duplicate, conclusion.in_words()))
+}
+
+/// The superblock as the log has it, if it says that the log is where it was found.
+fn in_log(source: &Arc<dyn ReadAt>, testimony: &Testimony) -> Option<Duplicate> {
+    let (place, uuid) = testimony.logs.best(&**source)?;
+    let found = concluded(Older::of(source, &place, &LogFacts::unknown(uuid))?.superblock()?).ok()?;
+    let says_so = found.superblock.log.as_ref().is_some_and(|log| log.offset == place.offset);
+    says_so.then_some(found)
+}
+
+/// Looks for superblocks in all of the source, until one has the agreement of most of its copies; and hears what else lies before that.
+fn search(source: &dyn ReadAt) -> Result<(Vec<Candidate>, Testimony), FilesystemError> {
+    let (mut candidates, mut testimony): (Vec<Candidate>, _) = (Vec::new(), Testimony::default());
+    let swept = overlapping(source, Extent::new(0, source.size()), LONGEST_STRUCTURE_BYTES, &mut |piece, bytes, _| {
+        for offset in (0..piece.length).step_by(SMALLEST_SECTOR_BYTES as usize) {
+            let Some(sector) = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)) else { break };
+            testimony.hear(piece.offset + offset, sector);
             if !sector.starts_with(MAGIC) || candidates.len() >= MOST_CANDIDATES {
                 continue;
             }
-            let Some(found) = begins_group(source, piece.offset + index * u64::from(SMALLEST_SECTOR_BYTES)) else { continue };
+            let Some(found) = begins_group(source, piece.offset + offset) else { continue };
             if candidates.iter().any(|candidate| candidate.duplicate.agrees(&found)) {
                 continue;
             }
@@ -77,7 +114,8 @@ fn search(source: &dyn ReadAt) -> Vec<Candidate> {
         }
         ControlFlow::Continue(())
     });
-    candidates
+    let _found_early = swept.map_err(|source| FilesystemError::Io { object: Object::Superblock, source })?;
+    Ok((candidates, testimony))
 }
 
 /// The superblock at byte `at`, if it stands where it says that a group begins.
@@ -104,6 +142,14 @@ impl Candidate {
         let asked = u32::try_from(places.len()).unwrap_or(u32::MAX);
         let mut candidate = Self { duplicate, agreeing: 0, asked, roots: BTreeMap::new() };
         places.into_iter().filter_map(|at| super::election::duplicate(source, at).ok()).for_each(|copy| candidate.hear(&copy));
+        candidate
+    }
+
+    /// One that stands for copies that are lost.
+    fn alone(duplicate: Duplicate) -> Self {
+        let mut candidate = Self { duplicate, agreeing: 1, asked: 1, roots: BTreeMap::new() };
+        let root = candidate.duplicate.superblock.root;
+        candidate.roots.extend(candidate.duplicate.superblock.geometry.inode(root).map(|_place| (root, 1)));
         candidate
     }
 

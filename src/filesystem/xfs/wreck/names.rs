@@ -16,8 +16,14 @@ use crate::filesystem::xfs::seal::DIRECTORY;
 /// Receives what is found; whoever breaks has seen enough.
 type Visit<'a> = dyn FnMut(FoundEntry) -> ControlFlow<()> + 'a;
 
-/// Shows what `directory` holds.
+/// Shows what `directory` holds. What is broken is noted as well.
 pub(super) fn show(xfs: &Xfs, directory: &Inode, visit: &mut Visit<'_>) {
+    let visit = &mut |entry| {
+        if let (FoundEntry::Lost(error), Some(salvage)) = (&entry, &xfs.salvage) {
+            salvage.broken.note(directory.number.0, error);
+        }
+        visit(entry)
+    };
     let _seen_enough = match xfs.data(directory, Object::Directory) {
         _ if !directory.is_directory() => ControlFlow::Continue(()),
         Err(error) => visit(FoundEntry::Lost(error)),

@@ -11,11 +11,11 @@ use std::ops::{ControlFlow, Range};
 use super::free_blocks::FreeBlocks;
 use super::plausible;
 use super::spot::{Look, Losses, MAGIC, Spot, is_metadata};
-use super::sweep::{read, sweep};
 use crate::base::extent::Extent;
-use crate::base::io::ReadAt;
+use crate::base::io::{IoError, ReadAt};
 use crate::filesystem::error::{FilesystemError, Object};
 use crate::filesystem::inode::Inode;
+use crate::filesystem::sweep::{fill, overlapping};
 use crate::filesystem::wreck::{FoundInode, Proof, Scanned};
 use crate::filesystem::xfs::Xfs;
 use crate::filesystem::xfs::group;
@@ -28,20 +28,27 @@ use crate::filesystem::xfs::tree::around::Part;
 /// Receives what is found; whoever breaks has seen enough.
 type Visit<'a> = dyn FnMut(Scanned) -> ControlFlow<()> + 'a;
 
-/// Shows every inode from number `from` on. Those in `hidden` belong to the filesystem itself.
-pub(super) fn show(xfs: &Xfs, hidden: &BTreeSet<u64>, from: u64, visit: &mut Visit<'_>) {
+/// Shows every inode from number `from` on. Those in `hidden` belong to the filesystem itself. Fails only when somebody wants the work to
+/// end.
+pub(super) fn show(xfs: &Xfs, hidden: &BTreeSet<u64>, from: u64, visit: &mut Visit<'_>) -> Result<(), FilesystemError> {
     let geometry = xfs.disk.geometry();
     for group in geometry.group_of(from)..geometry.groups {
         if geometry.group_byte(group) >= xfs.volume.size() {
             let rest = geometry.inode_number(group, 0).max(from)..geometry.inode_number(geometry.groups, 0);
             let _last = if rest.is_empty() { ControlFlow::Continue(()) } else { visit(beyond_the_end(xfs, rest)) };
-            return;
+            return Ok(());
         }
         let first = from.saturating_sub(geometry.inode_number(group, 0));
-        if (GroupScan { xfs, hidden, group, first, past: 0, free: None, visit }).run().is_break() {
-            return;
+        let mut scan = GroupScan { xfs, hidden, group, first, past: 0, free: None, stopped: None, visit };
+        let flow = scan.run();
+        if let Some(source) = scan.stopped {
+            return Err(FilesystemError::Io { object: Object::Group(group), source });
+        }
+        if flow.is_break() {
+            break;
         }
     }
+    Ok(())
 }
 
 fn beyond_the_end(xfs: &Xfs, inodes: Range<u64>) -> Scanned {
@@ -61,6 +68,8 @@ struct GroupScan<'a, 'b> {
     past: u64,
     /// What is free, once that was asked.
     free: Option<Option<FreeBlocks>>,
+    /// Somebody wants the work to end.
+    stopped: Option<IoError>,
     visit: &'a mut Visit<'b>,
 }
 
@@ -88,7 +97,10 @@ impl GroupScan<'_, '_> {
         let inode_bytes = u64::from(geometry.inode_bytes);
         let whole = Extent::new(geometry.group_byte(self.group) + first * inode_bytes, u64::from(CHUNK_INODES) * inode_bytes);
         let mut bytes = vec![0; usize::try_from(whole.length).unwrap_or(0)];
-        let unreadable = read(&*self.xfs.volume, whole, &mut bytes);
+        let unreadable = match fill(&*self.xfs.volume, whole, &mut bytes) {
+            Ok(unreadable) => unreadable,
+            Err(error) => return self.stop(error),
+        };
         let mut losses = Losses::default();
         for (in_group, raw) in (chunk.first..).zip(bytes.chunks_exact(usize::from(geometry.inode_bytes))) {
             if u64::from(in_group) < self.first || !chunk.holds(in_group) {
@@ -122,21 +134,28 @@ impl GroupScan<'_, '_> {
         let start = geometry.group_byte(self.group);
         let within = Extent::between(start + inodes.start * inode_bytes, start + inodes.end * inode_bytes);
         let xfs = self.xfs;
-        sweep(&*xfs.volume, within.align_outward(geometry.block_bytes().into()), 0, &mut |piece, bytes, unreadable| {
-            for (index, block) in (0..).zip(bytes.chunks_exact(geometry.block_bytes() as usize)) {
-                let first = ((piece.offset - start) / inode_bytes) + (index << geometry.inodes_per_block_log);
-                let place = Extent::new(start + first * inode_bytes, geometry.block_bytes().into());
-                if unreadable.iter().any(|gap| !gap.intersect(&place).is_empty()) {
-                    let lost = first.max(inodes.start)..(first + (1 << geometry.inodes_per_block_log)).min(inodes.end);
-                    self.lose(lost)?;
-                } else {
-                    self.block(first, block, &inodes)?;
+        let swept =
+            overlapping(&*xfs.volume, within.align_outward(geometry.block_bytes().into()), 0, &mut |piece, bytes, unreadable| {
+                for (index, block) in (0..).zip(bytes.chunks_exact(geometry.block_bytes() as usize)) {
+                    let first = ((piece.offset - start) / inode_bytes) + (index << geometry.inodes_per_block_log);
+                    let place = Extent::new(start + first * inode_bytes, geometry.block_bytes().into());
+                    if unreadable.iter().any(|gap| !gap.intersect(&place).is_empty()) {
+                        let lost = first.max(inodes.start)..(first + (1 << geometry.inodes_per_block_log)).min(inodes.end);
+                        self.lose(lost)?;
+                    } else {
+                        self.block(first, block, &inodes)?;
+                    }
                 }
-            }
-            ControlFlow::Continue(())
-        })?;
+                ControlFlow::Continue(())
+            });
+        swept.unwrap_or_else(|error| self.stop(error))?;
         let end = xfs.volume.size().saturating_sub(start) / inode_bytes;
         self.lose(end.max(inodes.start)..inodes.end)
+    }
+
+    fn stop(&mut self, error: IoError) -> ControlFlow<()> {
+        self.stopped = Some(error);
+        ControlFlow::Break(())
     }
 
     /// Shows inodes that cannot be read.
