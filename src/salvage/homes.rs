@@ -143,7 +143,7 @@ fn strays(finds: &Finds) -> Result<Vec<Stray>, SalvageError> {
             key: row.get(2)?,
             proven: proof == Proof::Checksum as i64,
             older: row.get(4)?,
-            weak: if proof == Proof::OlderCopy as i64 { NameProof::Older } else { NameProof::Plausible },
+            weak: if proof == Proof::OlderCopy as i64 { NameProof::Older } else { NameProof::Concluded },
         })
     })?)
 }
