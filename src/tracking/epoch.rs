@@ -14,6 +14,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::bitmap::{Bitmap, Grid, Marks};
 use super::carry::carry;
@@ -26,8 +27,12 @@ use super::record::{Base, Phase, Record};
 use super::token::ChainToken;
 use super::tracker::{Tracker, boot, flush};
 use super::verdict::{Doubt, Seen, judge};
-use super::witness::{self, Witness};
+use super::witness::{self, Counts, Witness};
+use crate::base::clock::{Clock, SystemClock};
 use crate::base::extent::Extent;
+
+/// While the counts of the tracker and the kernel do not agree, others get so much time to finish counting.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What changed between two cuts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,9 +149,16 @@ impl Tracker {
         others.into_iter().try_for_each(|other| remove_file(&self.places.bitmap_pin(diskseq, other)))
     }
 
-    fn witness(&self, disk: &Disk, index: u32) -> Witness {
+    /// Compares the counts until they agree with those of the last cut, or it is sure that they do not.
+    fn witness(&self, disk: &Disk, record: &Record) -> Witness {
         let Some(counter) = disk.counter() else { return Witness::Silent };
-        witness::compare(|| counter.sectors(), || self.maps.counted_sectors(index).ok())
+        let clock = SystemClock::new();
+        let counts = Counts {
+            kernel: || counter.sectors(),
+            ours: || self.maps.counted_sectors(record.index).ok(),
+            pause: || clock.sleep(PAUSE),
+        };
+        counts.compare(|now| record.base.as_ref().is_some_and(|base| witness::holds(disk.regime, base.witness, now)))
     }
 
     #[cfg(any(test, feature = "testkit"))]
@@ -197,7 +209,7 @@ impl Epoch<'_> {
             regime: disk.regime,
             flags: self.old.flags().union(self.new.flags()),
             programs: attachments(&tracker.places.pins(), disk.regime),
-            witness: tracker.witness(disk, self.record.index),
+            witness: tracker.witness(disk, &self.record),
             is_carried: self.is_carried,
         })
     }
