@@ -15,6 +15,7 @@ mod error;
 #[cfg(any(test, feature = "testkit"))]
 mod fault;
 mod file;
+pub mod freeze;
 mod geometry;
 pub mod impact;
 mod kernel;

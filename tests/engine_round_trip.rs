@@ -8,6 +8,7 @@
 )]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use icecore::base::clock::Timestamp;
 use icecore::base::extent::{Extent, ExtentSet};
@@ -162,24 +163,30 @@ fn a_lying_change_list_is_caught_and_the_point_is_right_all_the_same() {
 
 #[test]
 fn who_was_caught_lying_is_not_believed_again_until_somebody_says_so() {
-    let (_, repository) = repository(12);
+    let (clock, repository) = repository(12);
+    // The order of points is the order of their times.
+    let next = || clock.advance(Duration::from_secs(1));
     let volume = MemoryVolume::new(volume_bytes(4 << 20, 8));
     back_up(&repository, "v", &volume).unwrap();
     volume.change(|bytes| bytes[1 << 20..3 << 20].fill(7));
+    next();
     back_up_changed(&repository, "v", &volume, ChangeList::default(), AuditPolicy::default()).unwrap();
     // Nothing has changed since, so that even an empty list would be right.
     let changes = |report: &BackupReport| report.point.point.changes.clone();
     for _ in 0..2 {
+        next();
         let report = back_up_changed(&repository, "v", &volume, ChangeList::default(), AuditPolicy::default()).unwrap();
         assert_eq!((changes(&report).source, changes(&report).distrusted), (Known::Compare, vec![Rung::List]));
         assert!(changes(&report).passed_over[0].text.contains("--trust") && report.findings.is_empty());
     }
     let belief = PlanPolicy { compare_every: 3, trusted_again: vec![Rung::List] };
     let mut request = BackupRequest { belief, ..trial::request(&repository, "v") };
+    next();
     let again = trial::run_told(&repository, &request, Some(ChangeList::default()), &volume).unwrap();
     assert!(matches!(changes(&again).source, Known::Told { by: Rung::List, .. }) && changes(&again).distrusted.is_empty());
     request.belief.trusted_again.clear();
     let sources: Vec<bool> = (0..6)
+        .inspect(|_| next())
         .map(|_| trial::run_told(&repository, &request, Some(ChangeList::default()), &volume).unwrap())
         .map(|report| matches!(changes(&report).source, Known::Told { .. }))
         .collect();

@@ -78,6 +78,8 @@ pub(super) enum Command {
     Prune(prune::PruneArgs),
     Key(key::KeyArgs),
     Track(track::TrackArgs),
+    #[command(hide = true)]
+    GuardFrozen(track::GuardFrozenArgs),
     Doctor(doctor::DoctorArgs),
     Demo(manual::DemoArgs),
     Completions(manual::CompletionsArgs),

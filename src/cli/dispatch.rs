@@ -4,6 +4,7 @@ use super::args::{self, Command};
 use super::commands;
 use super::context::Context;
 use super::outcome::Outcome;
+use crate::device::freeze::stand_by;
 
 /// Runs one command.
 pub(super) fn dispatch(command: Command, context: Context) -> anyhow::Result<Outcome> {
@@ -32,6 +33,10 @@ pub(super) fn dispatch(command: Command, context: Context) -> anyhow::Result<Out
         Command::Prune(args) => run!(prune, args.settle()?),
         Command::Key(args) => run!(key, args.settle()?),
         Command::Track(args) => run!(track, args.settle()),
+        Command::GuardFrozen(args) => {
+            let (mount, limit) = args.settle();
+            Ok(Outcome::findings_if(stand_by(&mount, limit)?))
+        }
         Command::Doctor(args) => run!(doctor, args.settle()),
         Command::Demo(args::manual::DemoArgs {}) => commands::demo::run(&context),
         Command::Completions(args) => commands::manual::completions(args.shell),

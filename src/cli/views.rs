@@ -206,5 +206,6 @@ pub(super) fn consistency(consistency: Consistency) -> &'static str {
     match consistency {
         Consistency::Quiescent => "quiescent",
         Consistency::Live => "live",
+        Consistency::Frozen => "frozen",
     }
 }

@@ -18,6 +18,8 @@ mod raw {
     nix::ioctl_read_bad!(physical_block, request_code_none!(0x12, 123), libc::c_uint);
     nix::ioctl_read_bad!(read_only, request_code_none!(0x12, 94), libc::c_int);
     nix::ioctl_read!(zone_sectors, 0x12, 132, u32);
+    nix::ioctl_readwrite!(freeze, b'X', 119, libc::c_int);
+    nix::ioctl_readwrite!(thaw, b'X', 120, libc::c_int);
     nix::ioctl_write_ptr_bad!(zero_out, request_code_none!(0x12, 127), [u64; 2]);
 }
 
@@ -59,6 +61,22 @@ pub(super) fn zone_sectors(device: &File) -> io::Result<u32> {
     // SAFETY: the kernel writes one u32 into `out`, which outlives the call.
     unsafe { raw::zone_sectors(device.as_raw_fd(), &raw mut out) }?;
     Ok(out)
+}
+
+/// Writes out what the filesystem of `directory` holds back, and holds every writer until it is thawed.
+pub(super) fn freeze(directory: &File) -> io::Result<()> {
+    let mut unused = 0;
+    // SAFETY: the kernel ignores the argument, which outlives the call.
+    unsafe { raw::freeze(directory.as_raw_fd(), &raw mut unused) }?;
+    Ok(())
+}
+
+/// Lets writers go on. `InvalidInput` when it was not frozen.
+pub(super) fn thaw(directory: &File) -> io::Result<()> {
+    let mut unused = 0;
+    // SAFETY: the kernel ignores the argument, which outlives the call.
+    unsafe { raw::thaw(directory.as_raw_fd(), &raw mut unused) }?;
+    Ok(())
 }
 
 /// Makes a range of a block device read back as zeros. Both numbers must be multiples of the logical block.

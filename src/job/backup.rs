@@ -7,6 +7,7 @@
 //! pool is ever waiting.
 
 mod audit;
+mod capture;
 mod catalog;
 mod free;
 mod omission;
@@ -14,6 +15,7 @@ mod pipeline;
 mod plan;
 
 pub use audit::{AuditPolicy, audit_sample_chunks};
+pub use capture::{LiveReport, LiveVolume, Written};
 pub use catalog::{CatalogOutcome, CatalogRequest, MadeCatalog, OpenFilesystem};
 pub use free::{FreeSpace, free_space, unwritten_space};
 
@@ -24,13 +26,14 @@ use crate::base::finding::Finding;
 use crate::base::io::{BulkRead, IoError};
 use crate::base::progress::Progress;
 use crate::job::JobError;
-use crate::repository::format::changes::{ChangeRecord, ChangeSource as Known, Word};
+use crate::repository::format::changes::{ChangeRecord, ChangeSource as Known, Rung, Word};
 use crate::repository::format::config::is_chunk_size;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::node::FAN_OUT_U64;
 use crate::repository::format::point::Consistency;
 use crate::repository::{Gaps, ListedPoint, PointFacts, PointWriter, Repository, WriterOptions};
 use crate::tracking::{self, ChangePlan, ChangeSource, PlanPolicy, Told};
+use capture::Capture;
 use pipeline::{Pipeline, ReadOutcome};
 use plan::Plan;
 
@@ -83,6 +86,8 @@ pub struct BackupReport {
     pub resumed: bool,
     /// What became of the file catalog.
     pub catalog: CatalogOutcome,
+    /// How a live capture went, if it was one.
+    pub live: Option<LiveReport>,
 }
 
 /// Windows are this long unless chunks are longer.
@@ -100,23 +105,52 @@ pub fn backup(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<BackupReport, JobError> {
+    back_up(repository, request, sources, open_reader, None, progress, cancel)
+}
+
+/// Backs up a volume that is written meanwhile, as it is at one moment near the end.
+pub fn backup_live(
+    repository: &Repository,
+    request: &BackupRequest,
+    sources: &mut Sources<'_>,
+    open_reader: &mut OpenReader<'_>,
+    live: &mut dyn LiveVolume,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<BackupReport, JobError> {
+    back_up(repository, request, sources, open_reader, Some(live), progress, cancel)
+}
+
+fn back_up(
+    repository: &Repository,
+    request: &BackupRequest,
+    sources: &mut Sources<'_>,
+    open_reader: &mut OpenReader<'_>,
+    mut live: Option<&mut dyn LiveVolume>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<BackupReport, JobError> {
     let clock = repository.environment().clock.clone();
     let started = clock.monotonic();
     let previous = newest_point(repository, request, progress)?;
     let chunk_bytes = chunk_size(repository, request, previous.as_ref())?;
     let mut reader = open_reader(WINDOW_BYTES.max(chunk_bytes.into()))?;
-    let planned = whose_word(request, previous.as_ref(), sources, progress)?;
+    let mut planned = whose_word(request, previous.as_ref(), sources, progress)?;
     let told = planned.told.as_ref().map(|told| &told.ranges);
     let mut plan = Plan::new(request, previous.as_ref(), told, reader.size(), chunk_bytes);
     let options = writer_options(repository, request, previous.clone(), reader.size(), chunk_bytes, &plan);
     let mut writer = repository.write_point(options.clone())?;
-    let mut incident = None;
+    let (mut incident, mut pending) = (None, ExtentSet::new());
     let mut sampled = 0;
     if let Plan::Listed { .. } = &plan {
         let outcome =
             audit::audit(&plan, request.audit, &writer, reader.as_mut(), repository.environment().entropy.as_ref(), cancel)?;
         sampled = outcome.chunks;
-        if let Some(wrong) = outcome.mismatch {
+        // On a live volume, what was written since the cut may differ.
+        if let (false, Some(live)) = (outcome.mismatches.is_empty(), live.as_mut()) {
+            pending = live.written()?.unwrap_or_else(|_unknown| ExtentSet::whole(reader.size()));
+        }
+        if let Some(wrong) = outcome.mismatches.difference(&pending).as_slice().first().copied() {
             progress.warn(&format!("{wrong} changed although it was said that it did not: reading the whole volume instead"));
             incident = Some(wrong);
             plan = Plan::whole(request, reader.size(), chunk_bytes);
@@ -128,9 +162,26 @@ pub fn backup(
     let resumed = writer.is_resumed();
     progress.begin("backing up", plan.bytes());
     let pipeline = Pipeline { workers: request.workers.max(1), omitted: plan.omitted(), progress, cancel };
-    let outcome = match pipeline.run(reader.as_mut(), plan.windows(WINDOW_BYTES.max(chunk_bytes.into())), &mut writer) {
+    let window_bytes = WINDOW_BYTES.max(chunk_bytes.into());
+    let mut outcome = match pipeline.run(reader.as_mut(), plan.windows(window_bytes), &mut writer) {
         Ok(outcome) => outcome,
         Err(error) => return Err(give_up(writer, error)),
+    };
+    let live = match live {
+        Some(live) => {
+            let size = reader.size();
+            // What is left out of the first round, if anything is, was decided before it began.
+            let pipeline = Pipeline { omitted: &ExtentSet::new(), ..pipeline };
+            let capture = Capture { live: &mut *live, pending, pipeline: &pipeline, size, chunk_bytes, window_bytes };
+            let report = match capture.run(reader.as_mut(), &mut writer, &mut outcome) {
+                Ok(report) => report,
+                Err(error) => return Err(give_up(writer, error)),
+            };
+            planned.cut_names.retain(|word| word.rung != Rung::Epoch);
+            planned.cut_names.extend(live.cut_name());
+            Some(report)
+        }
+        None => None,
     };
     let gaps = Gaps { lost_at_source: outcome.unreadable.clone(), omitted: plan.omitted().clone() };
     let catalog = catalog::make(repository, request, previous.as_ref(), gaps, &mut writer, progress)?;
@@ -138,7 +189,10 @@ pub fn backup(
         cut: request.cut,
         source: request.source.clone(),
         changes: record(request, previous.as_ref(), &plan, planned, Audited { sampled, incident }),
-        consistency: request.consistency,
+        consistency: match &live {
+            Some(LiveReport { not_converged: None, .. }) => Consistency::Frozen,
+            _ => request.consistency,
+        },
         unreadable: outcome.unreadable.clone(),
         omitted: plan.omitted().clone(),
         incident,
@@ -147,7 +201,7 @@ pub fn backup(
     };
     let point = writer.commit(facts)?;
     progress.finish();
-    Ok(BackupReport { point, findings: findings(incident, &outcome), resumed, catalog })
+    Ok(BackupReport { point, findings: findings(incident, &outcome), resumed, catalog, live })
 }
 
 /// Keeps what was stored for the next run, unless the failure was the store's own.

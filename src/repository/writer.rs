@@ -99,6 +99,8 @@ pub struct PointWriter {
     data: PackStream,
     nodes: PackStream,
     growth: Growth,
+    /// What was appended in the rounds before this one.
+    round: Option<Tree>,
     resumed: Option<Checkpoint>,
     recent: Arc<Mutex<RecentChunks>>,
     /// What differs from the previous point so far.
@@ -137,6 +139,7 @@ impl Repository {
             data: PackStream { open: None, spare: spare.clone(), stored_bytes: 0 },
             nodes: PackStream { open: None, spare, stored_bytes: 0 },
             growth: Growth::new(options.size, options.chunk_bytes, options.whole, old),
+            round: None,
             resumed,
             recent: Arc::new(Mutex::new(RecentChunks::new(chunks))),
             changed: ExtentSet::new(),
@@ -182,12 +185,12 @@ impl PointWriter {
         }
     }
 
-    /// The earlier trees to compare with, for one thread: the previous point, and what a killed run left.
+    /// The earlier trees to compare with, for one thread: earlier rounds, the previous point, and what a killed run left.
     #[must_use]
     pub fn earlier(&self) -> EarlierChunks {
         let previous = self.options.previous.as_ref().filter(|_| !self.options.distrust).map(|point| point.point.tree);
         let resumed = self.resumed.map(|checkpoint| checkpoint.tree);
-        let trees = previous.into_iter().chain(resumed);
+        let trees = self.round.into_iter().chain(previous).chain(resumed);
         let trees: Vec<_> = trees.map(|tree| self.repository.tree_reader(tree, COMPARE_CACHE_NODES)).collect();
         EarlierChunks { leaves: vec![None; trees.len()], trees }
     }

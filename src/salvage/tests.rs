@@ -187,7 +187,7 @@ fn a_block_that_nobody_knows_keeps_its_names_in_a_directory_of_its_own() {
 
 #[test]
 fn copies_and_remains_of_a_broken_block_name_only_what_has_no_name() {
-    for (proof, expected) in [(Proof::OlderCopy, NameProof::Older), (Proof::Plausible, NameProof::Plausible)] {
+    for (proof, expected) in [(Proof::OlderCopy, NameProof::Older), (Proof::Plausible, NameProof::Concluded)] {
         let mut wreck = ModelWreck::new();
         let home = wreck.model.directory(wreck.root, b"home");
         let letter = wreck.model.file(home, b"letter", b"dear");

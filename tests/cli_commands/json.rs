@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::csi;
 use crate::files::ext4;
+use crate::live;
 use crate::salvaged::content_of;
 use crate::track;
 use crate::world::{World, change, damage, files_below, noise};
@@ -193,7 +194,14 @@ fn every_json_output_has_exactly_the_documented_fields_and_no_schema_is_left_out
     let documented = Documented::read();
     let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let (Some(of_files), Some(of_tracking)) = (file_outputs(), track::outputs()) else { return };
-    for value in every_output().into_iter().chain(damaged_output()).chain(of_files).chain(of_tracking).chain(csi::outputs()) {
+    for value in every_output()
+        .into_iter()
+        .chain(damaged_output())
+        .chain(of_files)
+        .chain(of_tracking)
+        .chain(csi::outputs())
+        .chain(live::output())
+    {
         let (schema, paths) = documented.check(&value);
         seen.entry(schema).or_default().extend(paths);
     }

@@ -21,6 +21,7 @@ mod found_facts;
 mod help;
 mod json;
 mod keys;
+mod live;
 mod object_store;
 mod refusals;
 mod round_trip;

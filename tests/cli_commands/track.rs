@@ -15,14 +15,18 @@ use crate::world::{Run, World, noise};
 const SIZE: u64 = 32 << 20;
 
 /// A world with a tracker of its own and a disk.
-struct Tracked {
-    world: World,
+pub struct Tracked {
+    pub world: World,
     device: LoopDevice,
     _turn: File,
 }
 
 impl Tracked {
     fn new() -> Option<Self> {
+        Self::of_size(SIZE)
+    }
+
+    pub fn of_size(size: u64) -> Option<Self> {
         let obstacles = obstacles(&Settings::default());
         if !obstacles.is_empty() {
             testkit::skip(&obstacles.join("; "));
@@ -32,12 +36,12 @@ impl Tracked {
         let turn = File::create("/var/tmp/icecore-tracking-tests.lock").unwrap();
         turn.lock().unwrap();
         let world = World::new();
-        world.image("image", SIZE as usize, 1);
+        world.image("image", size as usize, 1);
         let device = LoopDevice::attach(&world.path("image")).ok()?;
         Some(Self { world, device, _turn: turn })
     }
 
-    fn disk(&self) -> &str {
+    pub fn disk(&self) -> &str {
         self.device.path().to_str().unwrap()
     }
 

@@ -1,6 +1,7 @@
 //! Arguments of `icecore backup`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
@@ -8,7 +9,7 @@ use super::csi::CsiArgs;
 use super::tracker::TrackerArgs;
 use super::{JsonArgs, RepoArgs, values};
 use crate::cli::commands::backup::sources::{ChangeSettings, TrackSettings};
-use crate::cli::commands::backup::{Allocated, Settings};
+use crate::cli::commands::backup::{Allocated, Settings, live};
 use crate::cli::context::Voice;
 use crate::cli::failure::Failure;
 use crate::device::{EngineChoice, Pace};
@@ -70,6 +71,19 @@ pub(in crate::cli) struct BackupArgs {
     /// Read it even while it is mounted read-write; the point is marked, and crash-consistent at best
     #[arg(long)]
     live: bool,
+    /// Freeze the file system that is mounted here, and on SOURCE, for the moment in which the last of what was written is read
+    ///
+    /// Until little is left, it goes on being written and what was written is read again; then its writers wait for some milliseconds,
+    /// and the point holds it as it was then. Should they be quicker than reading, the point holds different moments, and the exit code
+    /// is 3. What is frozen is thawed in time whatever is killed.
+    #[arg(long, value_name = "MOUNT", requires = "live", conflicts_with_all = ["cut", "changed", "csi_endpoint"])]
+    freeze: Option<PathBuf>,
+    /// Thaw after this many milliseconds, whatever happens
+    #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    freeze_limit: u64,
+    /// Where is remembered what is frozen, for the next start
+    #[arg(long, value_name = "FOLDER", default_value = "/run/icecore/frozen")]
+    freeze_journal: PathBuf,
     /// Store everything again and share nothing with earlier points
     #[arg(long)]
     full: bool,
@@ -101,8 +115,15 @@ impl BackupArgs {
             return Err(Failure::refused("--allocated csi asks a CSI driver; name it with --csi-endpoint"));
         }
         let place = self.tracker.settle();
+        let freeze = self.freeze.map(|mount| live::Settings {
+            mount,
+            journal: self.freeze_journal,
+            limit: Duration::from_millis(self.freeze_limit),
+        });
+        // Who freezes must know what was written until then.
+        let track = self.track.or(freeze.is_some().then_some(None));
         let track =
-            self.track.map(|device| TrackSettings { place, device: device.unwrap_or_else(|| self.source.clone()), cut: self.cut });
+            track.map(|device| TrackSettings { place, device: device.unwrap_or_else(|| self.source.clone()), cut: self.cut });
         let settings = Settings {
             volume: self.volume.map_or_else(|| base_name(&self.source), Ok)?,
             location: self.repo.settle()?,
@@ -111,6 +132,7 @@ impl BackupArgs {
                 list: self.changed,
                 csi,
                 track,
+                freeze,
                 belief: PlanPolicy { compare_every: self.compare_every, trusted_again: self.trust },
                 audit: AuditPolicy { wrong_share: self.audit_share, ..AuditPolicy::default() },
             },

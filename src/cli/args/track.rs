@@ -1,6 +1,7 @@
 //! Arguments of `icecore track`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -58,6 +59,21 @@ enum TrackCommand {
         #[arg(long)]
         all: bool,
     },
+}
+
+/// Thaw a file system when its time is over, or when the process that froze it is gone; a backup starts this by itself
+#[derive(Debug, Args)]
+pub(in crate::cli) struct GuardFrozenArgs {
+    /// Where it is mounted
+    mount: PathBuf,
+    /// How many milliseconds it may stay frozen
+    limit: u64,
+}
+
+impl GuardFrozenArgs {
+    pub(in crate::cli) fn settle(self) -> (PathBuf, Duration) {
+        (self.mount, Duration::from_millis(self.limit))
+    }
 }
 
 impl TrackArgs {

@@ -19,15 +19,18 @@ use crate::cli::{output, text, times};
 use crate::device::{self, DeviceFile, EngineChoice, Mounted, Pace, ReaderOptions, SourceOptions, impact};
 use crate::filesystem;
 use crate::job::backup::{
-    BackupReport, BackupRequest, CatalogOutcome, CatalogRequest, FreeSpace, MadeCatalog, backup, free_space, unwritten_space,
+    BackupReport, BackupRequest, CatalogOutcome, CatalogRequest, FreeSpace, MadeCatalog, backup, backup_live, free_space,
+    unwritten_space,
 };
 use crate::repository::Verdicts;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::Consistency;
 
 pub(in crate::cli) mod csi;
+pub(in crate::cli) mod live;
 pub(in crate::cli) mod sources;
 
+use live::LiveDisk;
 use sources::ChangeSettings;
 
 /// What to back up, and how.
@@ -73,6 +76,7 @@ struct View {
     resumed: bool,
     allocation_doubts: Vec<String>,
     findings: Vec<FindingView>,
+    live: Option<live::View>,
     catalog: CatalogOutcomeView,
 }
 
@@ -101,21 +105,31 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     if settings.pace == Pace::Gentle {
         step_back();
     }
+    let freezer = settings.changes.freezer(&settings.location)?;
     let list = sources::list(settings.changes.list.as_deref())?;
     let repository = context.repository(&settings.location)?;
     let (basis, _damaged) = repository.newest_basis(&settings.volume)?;
     // The source may be a snapshot that does not exist before the cut.
     let epoch = settings.changes.track.as_ref().map(|track| sources::epoch(context, track, basis.as_ref())).transpose()?;
     let source = Arc::new(device::open(&settings.source, &SourceOptions { live: settings.live })?);
+    settings.changes.stands_still(source.mounted())?;
     let size = source.geometry().size;
     let driver = settings.changes.csi.as_ref().map(|csi| csi::Driver::new(context, csi, size)).transpose()?;
+    let mut live = match (&freezer, &settings.changes.track, &epoch) {
+        (Some(freezer), Some(track), Some(ended)) => Some(LiveDisk::new(context, track, ended, freezer)?),
+        _ => None,
+    };
     let mut sources = sources::gather(&settings, list, epoch, size, driver.as_ref(), basis.as_ref());
     let space = free_space_of(context, &settings, &source, driver.as_ref())?;
     space.doubts.iter().take(FINDINGS_SHOWN).for_each(|doubt| output::say(doubt));
     let request = request(context, &settings, &source, space.free);
     let progress = context.progress();
     let mut open_reader = |window_bytes| open_reader(context, &settings, &source, window_bytes);
-    let report = backup(&repository, &request, &mut sources, &mut open_reader, progress.as_ref(), &context.interrupts.cancel())?;
+    let cancel = context.interrupts.cancel();
+    let report = match &mut live {
+        Some(live) => backup_live(&repository, &request, &mut sources, &mut open_reader, live, progress.as_ref(), &cancel)?,
+        None => backup(&repository, &request, &mut sources, &mut open_reader, progress.as_ref(), &cancel)?,
+    };
     drop(progress);
     say_findings(&report);
     let view = View {
@@ -124,10 +138,15 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         resumed: report.resumed,
         allocation_doubts: space.doubts,
         findings: report.findings.iter().map(FindingView::from).collect(),
+        live: report.live.as_ref().map(live::View::from),
         catalog: CatalogOutcomeView::from(&report.catalog),
     };
     context.report(&view, || describe(context, &report))?;
-    Ok(Outcome::findings_if(!report.findings.is_empty()))
+    let not_converged = report.live.as_ref().and_then(|live| live.not_converged.as_ref());
+    if let Some(reason) = not_converged {
+        output::warn(&format!("the point is crash-consistent at best: {reason}"));
+    }
+    Ok(Outcome::findings_if(!report.findings.is_empty() || not_converged.is_some()))
 }
 
 /// Before any thread starts, so that all of them step back. Where that is forbidden, reading gently is still gentle.
@@ -222,6 +241,7 @@ fn describe(context: &Context, report: &BackupReport) -> String {
         Some(extent) => format!("incident: what was said to have changed was wrong at {extent}, so the whole volume was read\n"),
         None => String::new(),
     };
+    let live = report.live.as_ref().map(live::describe).unwrap_or_default();
     let lost = match point.unreadable.bytes() {
         0 => String::new(),
         bytes => format!("unreadable: {bytes} bytes in {}\n", text::count(point.unreadable.count() as u64, "range")),
@@ -239,7 +259,7 @@ fn describe(context: &Context, report: &BackupReport) -> String {
         CatalogOutcome::Off | CatalogOutcome::Failed { .. } => String::new(),
     };
     format!(
-        "point {} of volume {}, cut {}\nread {} of {}, new {}, stored {} in {}\n{resumed}{omitted}{incident}{lost}{catalog}",
+        "point {} of volume {}, cut {}\nread {} of {}, new {}, stored {} in {}\n{live}{resumed}{omitted}{incident}{lost}{catalog}",
         report.point.id.short(),
         point.volume,
         times::local(point.cut, &context.zone),

@@ -41,8 +41,8 @@ pub fn audit_sample_chunks(policy: AuditPolicy) -> u64 {
 pub(super) struct AuditOutcome {
     /// Chunks read and compared.
     pub(super) chunks: u64,
-    /// The first chunk that is not what the previous point holds.
-    pub(super) mismatch: Option<Extent>,
+    /// What is not as the previous point holds it.
+    pub(super) mismatches: ExtentSet,
     /// Sampled ranges that could not be read: they belong into the point as unreadable.
     pub(super) unreadable: ExtentSet,
 }
@@ -73,18 +73,17 @@ pub(super) fn audit(
         match earlier.at(window.extent.offset / u64::from(*chunk_bytes)) {
             Ok(trees) => {
                 let entries = trees.first().copied().unwrap_or_default();
-                outcome.mismatch = cutter.first_difference(window.extent.offset, window.memory.bytes(), entries);
+                let difference = cutter.first_difference(window.extent.offset, window.memory.bytes(), entries);
+                difference.into_iter().for_each(|wrong| outcome.mismatches.insert(wrong));
             }
             Err(error) => failed = Some(error),
         }
-        if outcome.mismatch.is_some() || failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    match (failed, outcome.mismatch) {
-        (Some(error), _) => Err(error.into()),
-        // The reader calls it cancelled when the audit breaks off.
-        (None, Some(_)) => Ok(outcome),
-        (None, None) if cancel.is_cancelled() => Err(JobError::Cancelled),
-        (None, None) => result.map(|()| outcome).map_err(JobError::from),
+    match failed {
+        Some(error) => Err(error.into()),
+        None if cancel.is_cancelled() => Err(JobError::Cancelled),
+        None => result.map(|()| outcome).map_err(JobError::from),
     }
 }
 

@@ -53,6 +53,20 @@ impl Plan {
         }
     }
 
+    /// What was written while the volume was read.
+    pub(super) fn again(written: &ExtentSet, size: u64, chunk_bytes: u32) -> Self {
+        let chunks = written.align_outward(chunk_bytes.into(), size);
+        Self::Listed { chunks, omitted: ExtentSet::new(), listed_bytes: written.bytes(), size, chunk_bytes }
+    }
+
+    /// What will be read.
+    pub(super) fn extents(&self) -> ExtentSet {
+        match self {
+            Self::Whole { size, omitted } => ExtentSet::whole(*size).difference(omitted),
+            Self::Listed { chunks, .. } => chunks.clone(),
+        }
+    }
+
     /// Adds ranges to read.
     pub(super) fn add(&mut self, more: &ExtentSet) {
         if let Self::Listed { chunks, size, chunk_bytes, .. } = self {
@@ -77,11 +91,7 @@ impl Plan {
 
     /// The extents to read, ascending, none crossing a multiple of `window_bytes`.
     pub(super) fn windows(&self, window_bytes: u64) -> Box<dyn Iterator<Item = Extent> + Send + '_> {
-        let extents: Box<dyn Iterator<Item = Extent> + Send + '_> = match self {
-            Self::Whole { size, omitted } => Box::new(ExtentSet::whole(*size).difference(omitted).into_iter()),
-            Self::Listed { chunks, .. } => Box::new(chunks.as_slice().iter().copied()),
-        };
-        Box::new(extents.flat_map(move |extent| extent.cut(window_bytes)))
+        Box::new(self.extents().into_iter().flat_map(move |extent| extent.cut(window_bytes)))
     }
 }
 

@@ -88,6 +88,8 @@ pub enum Consistency {
     Quiescent,
     /// It was mounted read-write while it was read. Different parts are from different moments.
     Live,
+    /// It was mounted read-write, and frozen while the last of what had been written was read: its filesystem is as at one moment.
+    Frozen,
 }
 
 /// What the backup did.
@@ -157,6 +159,7 @@ impl Point {
                 &[match self.consistency {
                     Consistency::Quiescent => 1,
                     Consistency::Live => 2,
+                    Consistency::Frozen => 3,
                 }],
             )
             .put(STATISTICS, &encode_statistics(&self.statistics));
@@ -200,6 +203,7 @@ impl Point {
             consistency: match fields.array::<1>(CONSISTENCY)? {
                 [1] => Consistency::Quiescent,
                 [2] => Consistency::Live,
+                [3] => Consistency::Frozen,
                 [other] => return Err(FormatError::Value { what: WHAT, field: "consistency", value: other.into() }),
             },
             statistics: parse_statistics(fields.required(STATISTICS)?)?,

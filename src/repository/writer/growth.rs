@@ -54,6 +54,22 @@ impl PointWriter {
         Ok(finished)
     }
 
+    /// Begins again at the volume's first chunk: later windows replace what was appended so far, and the rest of it stays.
+    pub fn next_round(&mut self) -> Result<(), RepositoryError> {
+        if self.finished.is_some() {
+            return Err(RepositoryError::Misused { what: "a finished volume has no further round".to_owned() });
+        }
+        self.close_leaf()?;
+        let tree = self.with_basis(|builder, basis| builder.clone().finish(basis))?;
+        // The nodes of this round are read back in the next.
+        self.close_packs()?;
+        self.uploader.flush()?;
+        let reader = self.repository.tree_reader(tree, BUILD_CACHE_NODES);
+        self.growth = Growth::new(self.growth.size, self.growth.chunk_bytes, false, Some(reader));
+        self.round = Some(tree);
+        Ok(())
+    }
+
     /// From now on windows go into the catalog, whose tree covers `size` bytes. Pages that are not appended are those of `old`; with
     /// `whole`, they are empty.
     pub fn begin_catalog(&mut self, size: u64, chunk_bytes: u32, old: Option<Tree>, whole: bool) -> Result<(), RepositoryError> {

@@ -8,10 +8,13 @@ use anyhow::Context as _;
 
 use super::Settings;
 use super::csi::{self, CsiChanges};
+use super::live;
 use crate::cli::commands::track;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::{output, text};
+use crate::device::Mounted;
+use crate::device::freeze::Freezer;
 use crate::job::backup::AuditPolicy;
 use crate::repository::ListedPoint;
 use crate::repository::format::changes::Rung;
@@ -33,8 +36,30 @@ pub(in crate::cli) struct ChangeSettings {
     pub(in crate::cli) list: Option<PathBuf>,
     pub(in crate::cli) csi: Option<csi::Settings>,
     pub(in crate::cli) track: Option<TrackSettings>,
+    /// A mounted disk is frozen for a moment at the end.
+    pub(in crate::cli) freeze: Option<live::Settings>,
     pub(in crate::cli) belief: PlanPolicy,
     pub(in crate::cli) audit: AuditPolicy,
+}
+
+impl ChangeSettings {
+    /// What is tracked must not be written between its cut and its reading, or be frozen.
+    pub(super) fn stands_still(&self, mounted: &Mounted) -> Result<(), Failure> {
+        match (&self.track, &self.freeze, mounted) {
+            (Some(TrackSettings { cut: None, .. }), None, Mounted::ReadWrite(mount)) => Err(Failure::Refused(format!(
+                "it is written while it is read; add --freeze {}, or make a snapshot with --cut",
+                mount.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What freezes the mounted disk, if one is to be frozen; what an earlier run left frozen is thawed first.
+    pub(super) fn freezer(&self, repository: &str) -> anyhow::Result<Option<Freezer>> {
+        let (Some(freeze), Some(track)) = (&self.freeze, &self.track) else { return Ok(None) };
+        live::thaw_left(&freeze.journal)?;
+        live::freezer(freeze, &track.device, track, repository).map(Some)
+    }
 }
 
 /// Changes of a new disk are told apart in chunks of this size.
@@ -51,6 +76,13 @@ pub(super) fn list(path: Option<&Path>) -> anyhow::Result<Option<ChangeList>> {
 pub(super) struct Ended {
     token: Option<ChainToken>,
     cut: Cut,
+}
+
+impl Ended {
+    /// The name of the cut.
+    pub(super) fn token(&self) -> Option<ChainToken> {
+        self.cut.token
+    }
 }
 
 /// Ends an epoch of the tracked disk; on return the cut is past.
