@@ -53,6 +53,12 @@ pub(in crate::cli) struct BackupArgs {
     cut: Option<String>,
     #[command(flatten)]
     tracker: TrackerArgs,
+    /// Read only what the metadata of the thin pool say has changed since the newest point; SOURCE is a snapshot in that pool
+    ///
+    /// The snapshot that the newest point was made from must still be there, and neither may have been written to. What is said is
+    /// audited like --changed; when it is not known, everything is read, and the reason is said.
+    #[arg(long)]
+    thin: bool,
     /// Read and compare everything at every so many points, whoever says what has changed; 0 means never
     #[arg(long, value_name = "N", default_value_t = PlanPolicy::default().compare_every)]
     compare_every: u32,
@@ -132,6 +138,7 @@ impl BackupArgs {
                 list: self.changed,
                 csi,
                 track,
+                thin: self.thin,
                 freeze,
                 belief: PlanPolicy { compare_every: self.compare_every, trusted_again: self.trust },
                 audit: AuditPolicy { wrong_share: self.audit_share, ..AuditPolicy::default() },

@@ -119,7 +119,8 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         (Some(freezer), Some(track), Some(ended)) => Some(LiveDisk::new(context, track, ended, freezer)?),
         _ => None,
     };
-    let mut sources = sources::gather(&settings, list, epoch, size, driver.as_ref(), basis.as_ref());
+    let thin = settings.changes.thin.then(|| sources::thin(context, &settings, size, basis.as_ref())).transpose()?;
+    let mut sources = sources::gather(&settings, list, epoch, thin, size, driver.as_ref(), basis.as_ref());
     let space = free_space_of(context, &settings, &source, driver.as_ref())?;
     space.doubts.iter().take(FINDINGS_SHOWN).for_each(|doubt| output::say(doubt));
     let request = request(context, &settings, &source, space.free);

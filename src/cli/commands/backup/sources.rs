@@ -1,4 +1,4 @@
-//! Who may know what changed since the volume's newest point: a CSI driver, an epoch of the tracker, a list.
+//! Who may know what changed since the volume's newest point: a CSI driver, an epoch of the tracker, a thin pool, a list.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,10 +15,13 @@ use crate::cli::failure::Failure;
 use crate::cli::{output, text};
 use crate::device::Mounted;
 use crate::device::freeze::Freezer;
+use crate::job::JobError;
 use crate::job::backup::AuditPolicy;
 use crate::repository::ListedPoint;
 use crate::repository::format::changes::Rung;
-use crate::tracking::{self, ChainToken, ChangeAnswer, ChangeList, ChangeSource, Cut, EpochChanges, PlanPolicy, Tracker};
+use crate::tracking::{
+    self, ChainToken, ChangeAnswer, ChangeList, ChangeSource, Cut, EpochChanges, PlanPolicy, ThinChanges, Tracker,
+};
 
 /// A disk whose writes are tracked.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub(in crate::cli) struct ChangeSettings {
     pub(in crate::cli) list: Option<PathBuf>,
     pub(in crate::cli) csi: Option<csi::Settings>,
     pub(in crate::cli) track: Option<TrackSettings>,
+    /// The source is a device of a thin pool, which is asked.
+    pub(in crate::cli) thin: bool,
     /// A mounted disk is frozen for a moment at the end.
     pub(in crate::cli) freeze: Option<live::Settings>,
     pub(in crate::cli) belief: PlanPolicy,
@@ -103,11 +108,28 @@ pub(super) fn epoch(context: &Context, settings: &TrackSettings, basis: Option<&
     Ok(Ended { token, cut })
 }
 
+/// What the pool of a thin source says.
+pub(super) fn thin(
+    context: &Context,
+    settings: &Settings,
+    source_bytes: u64,
+    basis: Option<&ListedPoint>,
+) -> Result<ThinChanges, JobError> {
+    let base = basis.and_then(|point| point.point.changes.cut_name(Rung::ThinMetadata));
+    let cancel = context.interrupts.cancel();
+    let thin = ThinChanges::ask(&settings.source, source_bytes, base, context.clock.as_ref(), &cancel)?;
+    if let Some(reason) = thin.why_nameless() {
+        output::warn(&format!("the next backup cannot count from this one: {reason}"));
+    }
+    Ok(thin)
+}
+
 /// All that may know, once the cut is past.
 pub(super) fn gather<'a>(
     settings: &Settings,
     list: Option<ChangeList>,
     epoch: Option<Ended>,
+    thin: Option<ThinChanges>,
     source_bytes: u64,
     driver: Option<&'a csi::Driver<'a>>,
     basis: Option<&ListedPoint>,
@@ -117,6 +139,7 @@ pub(super) fn gather<'a>(
     if let Some(Ended { token, cut }) = epoch {
         sources.push(Box::new(EpochChanges::new(token.as_ref(), cut, source_bytes)));
     }
+    sources.extend(thin.map(|thin| Box::new(thin) as Box<dyn ChangeSource + 'a>));
     if let (Some(driver), Some(csi)) = (driver, &settings.changes.csi) {
         let known = basis.and_then(|point| point.point.changes.cut_name(Rung::CsiMetadata));
         sources.push(Box::new(CsiChanges::new(driver, csi, known)));
