@@ -1,7 +1,7 @@
 # A thin index of what can be done here; each line says how.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint bench bench-peers soak fuzz
+.PHONY: help setup build demo test test-vm lint bench bench-peers soak fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -19,6 +19,10 @@ demo: build ## back up and restore a small volume on this machine, step by step
 test: setup ## run every test (as root, nothing is skipped)
 	@scripts/test-tools.sh
 	cargo test --locked --features testkit --no-fail-fast
+
+test-vm: ## run the tests that need device-mapper, in an emulated machine with Debian's kernel
+	@scripts/setup.sh build test vm
+	@scripts/test-vm.sh
 
 lint: ## format, clippy, documentation and licences, each without a warning
 	cargo fmt --all --check

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building, testing or measuring needs: setup.sh build|test|peers ...
+# Installs the Debian packages that building, testing or measuring needs: setup.sh build|test|vm|peers ...
 set -euo pipefail
 
 # A C compiler is all that aws-lc-sys and zstd-sys ask for, and clang compiles the tracker's programs; everything else is Rust.
 build=(gcc libc6-dev make clang)
 # Real file systems on loop devices, a second opinion on LZ4, load on a live volume, object store servers for Python,
-# and a database that scatters its files.
-test=(e2fsprogs xfsprogs btrfs-progs fio python3-venv util-linux mount lz4 postgresql)
+# a database that scatters its files, and what asks thin pools.
+test=(e2fsprogs xfsprogs btrfs-progs fio python3-venv util-linux mount lz4 postgresql thin-provisioning-tools)
+# An emulated machine with device-mapper; its kernel is downloaded, not installed.
+vm=(qemu-system-x86 busybox-static kmod cpio dmsetup thin-provisioning-tools)
 # What the side-by-side benchmark runs against, and on.
 peers=(restic borgbackup lz4 postgresql openssl)
 
@@ -15,12 +17,13 @@ for group in "$@"; do
     case "$group" in
         build) wanted+=("${build[@]}") ;;
         test) wanted+=("${test[@]}") ;;
+        vm) wanted+=("${vm[@]}") ;;
         peers) wanted+=("${peers[@]}") ;;
-        *) echo "setup: no group '$group'; there are: build test peers" >&2; exit 2 ;;
+        *) echo "setup: no group '$group'; there are: build test vm peers" >&2; exit 2 ;;
     esac
 done
 if [ ${#wanted[@]} -eq 0 ]; then
-    echo "setup: name at least one group: build test peers" >&2
+    echo "setup: name at least one group: build test vm peers" >&2
     exit 2
 fi
 

@@ -1,6 +1,6 @@
 //! Restore: a recovery point is written to a device or file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -61,7 +61,8 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         workers: settings.workers.unwrap_or_else(default_workers),
     };
     let progress = context.progress();
-    let mut report = restore(&repository, point, &target, options, progress.as_ref(), &context.interrupts.cancel())?;
+    let restored = restore(&repository, point, &target, options, progress.as_ref(), &context.interrupts.cancel());
+    let mut report = restored.map_err(|error| about_target(error, &settings.target))?;
     drop(progress);
     report.findings = joined(report.findings);
     report.findings.iter().for_each(|finding| output::warn(&format!("not restored: {finding}")));
@@ -84,6 +85,17 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     };
     context.report(&view, || describe(point, &settings, &report))?;
     Ok(Outcome::findings_if(!report.findings.is_empty()))
+}
+
+/// Only the target is read and written here; the job does not know what it is called.
+fn about_target(error: JobError, target: &Path) -> anyhow::Error {
+    match error {
+        JobError::Io(_) => {
+            let half = format!("{} fails, and holds only a part of the point; restore to another target", target.display());
+            anyhow::Error::new(error).context(half)
+        }
+        other => other.into(),
+    }
 }
 
 /// Said before the target is touched; the job would say it after a file was made.
