@@ -6,7 +6,7 @@ use crate::machine::{Mapped, SECTOR_BYTES};
 use crate::rig::{run, text};
 
 pub const BLOCK_BYTES: u64 = 64 << 10;
-pub const VOLUME_BYTES: u64 = 32 << 20;
+pub const VOLUME_BYTES: u64 = 20 << 20;
 const METADATA_SECTORS: u64 = (16 << 20) / SECTOR_BYTES;
 const DATA_SECTORS: u64 = (400 << 20) / SECTOR_BYTES;
 /// The number of the volume within the pool.
