@@ -8,7 +8,7 @@ use crate::base::extent::{Extent, ExtentSet};
 use crate::base::finding::Finding;
 use crate::catalog::filesystem_of;
 use crate::repository::format::catalog::CatalogSummary;
-use crate::repository::format::point::{ChangeSource, Consistency};
+use crate::repository::format::point::{ChangeSource, Consistency, FileTreeFacts};
 use crate::repository::format::verdict::Verdict;
 use crate::repository::{ListedPoint, Verdicts};
 
@@ -89,7 +89,21 @@ pub(super) struct PointView {
     omitted_bytes: u64,
     incident: Option<ExtentView>,
     catalog: Option<CatalogView>,
+    file_tree: Option<FileTreeView>,
     verdicts: Vec<VerdictView>,
+}
+
+/// What a point holds that was made from files.
+#[derive(Debug, Serialize)]
+struct FileTreeView {
+    inodes: u64,
+    troubled: u64,
+}
+
+impl From<FileTreeFacts> for FileTreeView {
+    fn from(facts: FileTreeFacts) -> Self {
+        Self { inodes: facts.inodes, troubled: facts.troubled }
+    }
 }
 
 /// What a point's file catalog holds.
@@ -135,7 +149,7 @@ impl PointView {
             source: point.source.clone(),
             host: point.host.clone(),
             writer: point.writer.clone(),
-            size_bytes: point.tree.size,
+            size_bytes: point.content_bytes(),
             chunk_bytes: point.tree.chunk_bytes,
             change_source: change_source(&point.change_source),
             listed_bytes,
@@ -150,6 +164,7 @@ impl PointView {
             omitted_bytes: point.omitted.bytes(),
             incident: point.incident.as_ref().map(ExtentView::from),
             catalog: point.catalog.as_ref().and_then(|catalog| catalog.summary.as_ref()).map(CatalogView::from),
+            file_tree: point.file_tree.map(FileTreeView::from),
             verdicts: said.iter().map(|(_, verdict)| VerdictView::from(verdict)).collect(),
         }
     }

@@ -100,7 +100,10 @@ async fn serve(mut orders: UnboundedReceiver<Order>) {
 async fn tell_all(request: Request, teller: Teller) {
     let file = match open(&request).await {
         Ok(file) => file,
-        Err(failure) => return drop(teller.tell_later(Event::Failed(failure)).await),
+        Err(failure) => {
+            teller.tell_later(Event::Failed(failure)).await;
+            return;
+        }
     };
     let told = tell_file(&file, &teller).await;
     // Closing what was only read loses nothing.

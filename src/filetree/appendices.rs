@@ -9,7 +9,7 @@ use super::keep::digest;
 use super::ledger::Ledger;
 use crate::base::extent::Extent;
 use crate::filesystem::Xattr;
-use crate::filesystem::file_tree::{DIGEST_BYTES, TreeRecord, encode_front};
+use crate::filesystem::file_tree::{DIGEST_BYTES, FIRST_PLACE, TreeRecord, encode_front};
 
 /// An appendix is put by in parts of this length.
 const PART_BYTES: usize = 1 << 20;
@@ -55,7 +55,8 @@ impl Appendix {
             record.appendix = old.appendix;
             return if self.parts > 0 { Ok(ledger.remove_appendix(self.number)?) } else { Ok(()) };
         }
-        record.appendix = Extent::new(0, self.length);
+        // Any place will do until it has its own.
+        record.appendix = Extent::new(FIRST_PLACE, self.length);
         if self.part.is_empty() { Ok(()) } else { self.put_by(ledger) }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::CString;
-use std::io;
+use std::{io, mem};
 
 use blake3::Hasher;
 
@@ -27,6 +27,9 @@ const AHEAD: usize = 64;
 const AHEAD_BYTES: u64 = 24 << 20;
 /// What one reading holds at most.
 const READING_BYTES: u64 = 2 << 20;
+/// Short files wait until they are this much together, or this many.
+const PACKING_BYTES: usize = 1 << 20;
+const PACKING_FILES: usize = 8192;
 /// A file that changes is read so often.
 const TRIES: u32 = 3;
 
@@ -46,6 +49,8 @@ pub(super) struct Filler<'s, 'e, 'o> {
     pub(super) doubted: Vec<(Extent, i64)>,
     pub(super) read_bytes: u64,
     pub(super) read_files: u64,
+    /// Short files that wait for neighbours.
+    pub(super) packing: Packing,
 }
 
 /// A file that is being read.
@@ -116,7 +121,7 @@ impl Filler<'_, '_, '_> {
                 held += turn.bytes;
                 turns.push_back(turn);
             }
-            let Some(turn) = turns.pop_front() else { return Ok(()) };
+            let Some(turn) = turns.pop_front() else { return self.put_packing() };
             held -= turn.bytes;
             self.turn(turn)?;
         }
@@ -175,7 +180,6 @@ impl Filler<'_, '_, '_> {
             let mut hasher = Hasher::new();
             hasher.update(&bytes);
             record.content_digest = digest(&hasher);
-            record.content = self.pack(work, &record, &bytes)?;
         }
         if let Some(old) = work.old.filter(|old| old.content_digest != record.content_digest)
             && self.is_doubted(work, &opened.facts)
@@ -183,16 +187,25 @@ impl Filler<'_, '_, '_> {
         {
             self.trouble(work, TroubleKind::Disguised, DISGUISED)?;
         }
-        self.settle(work, opened, record).map(|()| Kept::Done)
+        let is_there = |old: &TreeRecord| old.content_digest == record.content_digest && old.size == record.size;
+        let there = work.old.filter(is_there).map(|old| old.content).filter(|content| !self.occupancy.is_thin(*content));
+        record.content = there.unwrap_or(Extent::new(0, 0));
+        let record = self.complete(work, opened, record)?;
+        if there.is_some() || bytes.is_empty() {
+            return self.put_record(work, &record).map(|()| Kept::Done);
+        }
+        self.packing.push(work.number, record, &bytes);
+        if self.packing.is_full() { self.put_packing().map(|()| Kept::Done) } else { Ok(Kept::Done) }
     }
 
-    /// The place of packed bytes: where they are, or behind everything.
-    fn pack(&mut self, work: &Work, record: &TreeRecord, bytes: &[u8]) -> Result<Extent, FileTreeError> {
-        let is_there = |old: &TreeRecord| old.content_digest == record.content_digest && old.size == record.size;
-        if let Some(old) = work.old.filter(is_there).filter(|old| !self.occupancy.is_thin(old.content)) {
-            return Ok(old.content);
-        }
-        self.put_packed(bytes)
+    /// Gives the short files that waited their places.
+    fn put_packing(&mut self) -> Result<(), FileTreeError> {
+        let packing = mem::take(&mut self.packing);
+        let place = self.put_packed(&packing.bytes)?;
+        packing.records.into_iter().try_for_each(|(number, at, record)| {
+            let content = Extent::new(place.offset + at, record.size);
+            Ok(self.survey.ledger.put_node(number, &TreeRecord { content, ..record })?)
+        })
     }
 
     /// Puts bytes behind everything.
@@ -283,11 +296,12 @@ impl Filler<'_, '_, '_> {
         }
         let size = if is_whole { opened.facts.size } else { long.at };
         let record = TreeRecord { size, content: long.content, restless: !held_still, ..record_of(&opened.facts, FileKind::Regular) };
-        self.settle(work, opened, record).map(|()| Kept::Done)
+        let record = self.complete(work, opened, record)?;
+        self.put_record(work, &record).map(|()| Kept::Done)
     }
 
-    /// Completes the record of a file.
-    fn settle(&mut self, work: &Work, opened: Opened, mut record: TreeRecord) -> Result<(), FileTreeError> {
+    /// Completes the record of a file, but for its place.
+    fn complete(&mut self, work: &Work, opened: Opened, mut record: TreeRecord) -> Result<TreeRecord, FileTreeError> {
         self.read_files += 1;
         if record.restless {
             self.trouble(work, TroubleKind::Restless, RESTLESS)?;
@@ -303,10 +317,14 @@ impl Filler<'_, '_, '_> {
             let appendix = Appendix::new(work.number, &attributes, &runs.unwrap_or_default());
             appendix.finish(&self.survey.ledger, work.old.as_ref(), &mut record)?;
         }
-        if work.old.is_some_and(|old| is_same(&old, &record)) {
+        Ok(record)
+    }
+
+    fn put_record(&mut self, work: &Work, record: &TreeRecord) -> Result<(), FileTreeError> {
+        if work.old.is_some_and(|old| is_same(&old, record)) {
             return Ok(());
         }
-        Ok(self.survey.ledger.put_node(work.number, &record)?)
+        Ok(self.survey.ledger.put_node(work.number, record)?)
     }
 
     /// A file that cannot be read. One that is gone is none.
@@ -350,6 +368,25 @@ impl Filler<'_, '_, '_> {
 
 const RESTLESS: &str = "changed while it was read; it is kept as it came, and parts of it may be of different moments";
 pub(super) const DISGUISED: &str = "its content is not what it was, though length and times say so: somebody set the times back, or the disk lies";
+
+/// Short files packed together: long ones between them would leave each alone in a chunk.
+#[derive(Debug, Default)]
+pub(super) struct Packing {
+    bytes: Vec<u8>,
+    /// Number, where in the bytes, and what to keep once it has a place.
+    records: Vec<(u64, u64, TreeRecord)>,
+}
+
+impl Packing {
+    fn push(&mut self, number: u64, record: TreeRecord, bytes: &[u8]) {
+        self.records.push((number, self.bytes.len() as u64, record));
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= PACKING_BYTES || self.records.len() >= PACKING_FILES
+    }
+}
 
 /// A long file on its way to its place.
 struct Long {

@@ -1,7 +1,7 @@
 //! What the walk found is laid out: holes, contents, appendices, records and state, in one ascending order.
 
 use super::error::FileTreeError;
-use super::fill::{DISGUISED, Filler};
+use super::fill::{DISGUISED, Filler, Packing};
 use super::occupancy::{Gathered, Occupancy};
 use super::opener::Opener;
 use super::records::{Nodes, put_records};
@@ -11,7 +11,6 @@ use super::trouble::{Trouble, TroubleKind};
 use crate::base::cancel::Cancel;
 use crate::base::bytes::PutBytes;
 use crate::base::extent::{Extent, ExtentSet};
-use crate::base::io::ReadAt;
 use crate::files::FileReader;
 use crate::filesystem::file_tree::{FIRST_PLACE, FileTree, MAX_IDLE, STATE_PLACE, TreeHeader, TreeRecord, TreeState};
 use crate::filesystem::{Filesystem, FilesystemError, Object};
@@ -74,6 +73,7 @@ pub fn lay(
         doubted: Vec::new(),
         read_bytes: 0,
         read_files: 0,
+        packing: Packing::default(),
     };
     filler.rewrite()?;
     filler.append()?;

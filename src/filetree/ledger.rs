@@ -1,5 +1,6 @@
 //! What is known and what is to be done, in a temporary table: its size is bounded by the disk, its memory by a cache.
 
+use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Row, ToSql, params};
 
 use crate::filesystem::file_tree::TreeRecord;
@@ -224,8 +225,9 @@ fn number_at(row: &Row<'_>, column: usize) -> Result<u64, Error> {
 
 fn record_at(row: &Row<'_>, column: usize) -> Result<Option<TreeRecord>, Error> {
     let bytes: Option<Vec<u8>> = row.get(column)?;
+    let Some(bytes) = bytes else { return Ok(None) };
     // What was put is what was encoded.
-    Ok(bytes.and_then(|bytes| TreeRecord::parse(&bytes).ok().flatten()))
+    TreeRecord::parse(&bytes).map_err(|_| Error::InvalidColumnType(column, "record".to_owned(), Type::Blob))
 }
 
 fn work_at(row: &Row<'_>) -> Result<Work, Error> {

@@ -6,7 +6,6 @@ use super::error::FileTreeError;
 use super::ledger::Ledger;
 use super::stream::Stream;
 use super::survey::Survey;
-use crate::base::io::ReadAt;
 use crate::filesystem::file_tree::{FileTree, RECORD_BYTES, STATE_PLACE, TreeRecord, record_place};
 use crate::filesystem::{Filesystem, FilesystemError, Object};
 

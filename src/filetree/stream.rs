@@ -53,7 +53,7 @@ impl<'a> Stream<'a> {
     pub(super) fn put(&mut self, mut place: u64, mut bytes: &[u8]) -> Result<(), FileTreeError> {
         while !bytes.is_empty() {
             let start = place - place % self.window;
-            if self.current.as_ref().is_some_and(|current| current.start != start) {
+            if self.current.as_ref().is_some_and(|current| current.start != start || self.leaves_out_chunks(current, place)) {
                 self.flush()?;
             }
             let room = start + self.window - place;
@@ -74,6 +74,11 @@ impl<'a> Stream<'a> {
             bytes = later;
         }
         Ok(())
+    }
+
+    /// Chunks between what was put and `place` stay what they are; a window must not cover them.
+    fn leaves_out_chunks(&self, current: &Current, place: u64) -> bool {
+        place >= current.filled.end().next_multiple_of(self.chunk).saturating_add(self.chunk)
     }
 
     /// Makes whole chunks a hole.

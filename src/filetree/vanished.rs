@@ -43,7 +43,7 @@ impl Survey<'_> {
         let earlier = self.request.earlier;
         let old = earlier.map(|earlier| earlier.record(number)).transpose()?.flatten();
         let Some(mut record) = self.ledger.node(number)?.or(old) else { return Ok(()) };
-        let is_kept = record.appendix.offset != 0;
+        let is_kept = self.ledger.appendix_part(number, 0)?.is_none();
         let (attributes, names) = match earlier.filter(|_| is_kept) {
             Some(earlier) => self.kept_names(earlier, number)?,
             None => self.made_names(number)?,

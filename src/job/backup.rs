@@ -8,6 +8,7 @@
 
 mod audit;
 mod catalog;
+mod files;
 mod free;
 mod omission;
 mod pipeline;
@@ -15,6 +16,7 @@ mod plan;
 
 pub use audit::{AuditPolicy, audit_sample_chunks};
 pub use catalog::{CatalogOutcome, CatalogRequest, MadeCatalog, OpenFilesystem};
+pub use files::{FilesReport, FilesRequest, backup_files};
 pub use free::{FreeSpace, free_space};
 pub use plan::ChangeList;
 
@@ -97,8 +99,9 @@ pub fn backup(
 ) -> Result<BackupReport, JobError> {
     let clock = repository.environment().clock.clone();
     let started = clock.monotonic();
-    let previous = newest_point(repository, request, progress)?;
-    let chunk_bytes = chunk_size(repository, request, previous.as_ref())?;
+    let previous = newest_point(repository, &request.volume, progress)?;
+    refuse_other_kind(previous.as_ref(), false)?;
+    let chunk_bytes = chunk_size(repository, request.chunk_bytes, previous.as_ref())?;
     let mut reader = open_reader(WINDOW_BYTES.max(chunk_bytes.into()))?;
     let mut plan = Plan::new(request, previous.as_ref(), reader.size(), chunk_bytes);
     let options = writer_options(repository, request, previous.clone(), reader.size(), chunk_bytes, &plan);
@@ -120,13 +123,15 @@ pub fn backup(
     }
     let resumed = writer.is_resumed();
     progress.begin("backing up", plan.bytes());
-    let pipeline = Pipeline { workers: request.workers.max(1), omitted: plan.omitted(), progress, cancel };
-    let outcome = match pipeline.run(reader.as_mut(), plan.windows(WINDOW_BYTES.max(chunk_bytes.into())), &mut writer) {
+    let pipeline = Pipeline { workers: request.workers.max(1), progress, cancel };
+    let windows = plan.windows(WINDOW_BYTES.max(chunk_bytes.into()));
+    let outcome = match pipeline.run(reader.as_mut(), windows, plan.omitted(), &mut writer) {
         Ok(outcome) => outcome,
         Err(error) => return Err(give_up(writer, error)),
     };
     let gaps = Gaps { lost_at_source: outcome.unreadable.clone(), omitted: plan.omitted().clone() };
-    let catalog = catalog::make(repository, request, previous.as_ref(), gaps, &mut writer, progress)?;
+    let trusted = previous.as_ref().filter(|_| !request.full);
+    let catalog = catalog::make(repository, request.catalog.as_ref(), trusted, gaps, &mut writer, progress)?;
     let facts = PointFacts {
         cut: request.cut,
         source: request.source.clone(),
@@ -136,6 +141,7 @@ pub fn backup(
         omitted: plan.omitted().clone(),
         incident,
         read_bytes: outcome.read_bytes,
+        file_tree: None,
         duration_ms: u64::try_from((clock.monotonic().saturating_sub(started)).as_millis()).unwrap_or(u64::MAX),
     };
     let point = writer.commit(facts)?;
@@ -156,23 +162,34 @@ fn give_up(writer: PointWriter, error: JobError) -> JobError {
 
 fn newest_point(
     repository: &Repository,
-    request: &BackupRequest,
+    volume: &str,
     progress: &dyn Progress,
 ) -> Result<Option<ListedPoint>, JobError> {
-    let (newest, damaged) = repository.newest_basis(&request.volume)?;
+    let (newest, damaged) = repository.newest_basis(volume)?;
     damaged.iter().for_each(|error| progress.warn(&error.to_string()));
     Ok(newest)
 }
 
-fn chunk_size(repository: &Repository, request: &BackupRequest, previous: Option<&ListedPoint>) -> Result<u32, JobError> {
+/// A volume is a device's bytes or a tree of files, and stays what it is.
+fn refuse_other_kind(previous: Option<&ListedPoint>, files: bool) -> Result<(), JobError> {
+    let Some(point) = previous.filter(|point| point.point.file_tree.is_some() != files) else { return Ok(()) };
+    let volume = &point.point.volume;
+    Err(JobError::Refused(if files {
+        format!("volume {volume:?} holds the blocks of a device; give the tree of files another name with --volume")
+    } else {
+        format!("volume {volume:?} holds a tree of files; back it up with --files, or give the device another name with --volume")
+    }))
+}
+
+fn chunk_size(repository: &Repository, wanted: Option<u32>, previous: Option<&ListedPoint>) -> Result<u32, JobError> {
     let own = previous.map(|point| point.point.tree.chunk_bytes);
-    match (request.chunk_bytes, own) {
+    match (wanted, own) {
         (Some(asked), _) if !is_chunk_size(asked) => {
             Err(JobError::Refused(format!("a chunk size is a power of two from 4 KiB to 1 MiB, not {asked} bytes")))
         }
         (Some(asked), Some(own)) if asked != own => Err(JobError::Refused(format!(
             "volume {:?} has chunks of {own} bytes and keeps them; leave --chunk out, or give the volume another name",
-            request.volume
+            previous.map_or("", |point| point.point.volume.as_str())
         ))),
         (Some(asked), _) => Ok(asked),
         (None, own) => Ok(own.unwrap_or(repository.config().chunk_bytes)),

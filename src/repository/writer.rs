@@ -19,7 +19,7 @@ use super::error::RepositoryError;
 use super::format::catalog::Catalog;
 use super::format::frame::{Codec, FrameKind};
 use super::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, FrameRef, NodeRef};
-use super::format::point::{ChangeSource, Consistency, Point, Previous, Statistics, Tree};
+use super::format::point::{ChangeSource, Consistency, FileTreeFacts, Point, Previous, Statistics, Tree};
 use super::frame::Payload;
 use super::ids::PointId;
 use super::leases::{Checkpoint, HeldLease};
@@ -81,6 +81,8 @@ pub struct PointFacts {
     pub read_bytes: u64,
     /// From start to now, in milliseconds.
     pub duration_ms: u64,
+    /// The volume is a tree of files.
+    pub file_tree: Option<FileTreeFacts>,
 }
 
 /// Decoded nodes of the old tree at hand while a tree is built.
@@ -299,6 +301,7 @@ impl PointWriter {
             writer: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
             host: self.options.host.clone(),
             catalog: self.catalog,
+            file_tree: facts.file_tree,
             tree: finished.tree,
         }
     }

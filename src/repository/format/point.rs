@@ -29,6 +29,9 @@ const CATALOG: u16 = 12;
 const TREE: u16 = CRITICAL;
 /// Critical: who does not know it would take what was left out for zeros.
 const OMITTED: u16 = CRITICAL | 1;
+/// Critical: who does not know it would restore half an exbibyte that no filesystem reads.
+const FILE_TREE: u16 = CRITICAL | 2;
+const FILE_TREE_VERSION: u8 = 1;
 
 /// More unreadable extents than this are joined into coarser ones before they are recorded.
 pub const MAX_UNREADABLE_EXTENTS: usize = 65_536;
@@ -117,6 +120,17 @@ pub struct Statistics {
     pub duration_ms: u64,
 }
 
+/// What the volume of a point holds that is a tree of files and was never on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FileTreeFacts {
+    /// Inodes.
+    pub inodes: u64,
+    /// Bytes of content, as long as files are.
+    pub content_bytes: u64,
+    /// Files and directories that could not be read, or not while they held still.
+    pub troubled: u64,
+}
+
 /// A recovery point's manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Point {
@@ -146,11 +160,19 @@ pub struct Point {
     pub host: String,
     /// The index of its files, if there is one.
     pub catalog: Option<Catalog>,
+    /// The volume is a tree of files.
+    pub file_tree: Option<FileTreeFacts>,
     /// The volume itself.
     pub tree: Tree,
 }
 
 impl Point {
+    /// How much there is to bring back: the size of the volume, or of the files in it.
+    #[must_use]
+    pub fn content_bytes(&self) -> u64 {
+        self.file_tree.map_or(self.tree.size, |facts| facts.content_bytes)
+    }
+
     /// The fields, to be sealed in an envelope.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -186,12 +208,15 @@ impl Point {
         if !self.omitted.is_empty() {
             fields.put(OMITTED, &encode_extents(self.omitted.as_slice()));
         }
+        if let Some(facts) = &self.file_tree {
+            fields.put(FILE_TREE, &encode_file_tree(facts));
+        }
         fields.finish()
     }
 
     /// Reads the fields of an opened envelope.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        let fields = Fields::parse(bytes, WHAT, &[TREE, OMITTED])?;
+        let fields = Fields::parse(bytes, WHAT, &[TREE, OMITTED, FILE_TREE])?;
         let incident = fields.optional(INCIDENT).map(parse_extents).transpose()?;
         let unreadable = fields.optional(UNREADABLE).map(parse_extents).transpose()?.unwrap_or_default();
         let omitted = fields.optional(OMITTED).map(parse_extents).transpose()?.unwrap_or_default();
@@ -213,9 +238,27 @@ impl Point {
             writer: fields.text_or_empty(WRITER),
             host: fields.text_or_empty(HOST),
             catalog: fields.optional(CATALOG).map(Catalog::parse).transpose()?,
+            file_tree: fields.optional(FILE_TREE).map(parse_file_tree).transpose()?,
             tree: parse_tree(fields.required(TREE)?)?,
         })
     }
+}
+
+fn encode_file_tree(facts: &FileTreeFacts) -> Vec<u8> {
+    let mut out = vec![FILE_TREE_VERSION];
+    [facts.inodes, facts.content_bytes, facts.troubled].into_iter().for_each(|number| out.put_u64(number));
+    out
+}
+
+/// The layout of the volume has this version, too: a later one cannot be read here.
+fn parse_file_tree(bytes: &[u8]) -> Result<FileTreeFacts, FormatError> {
+    let mut reader = ByteReader::new(bytes);
+    match reader.u8().within(WHAT)? {
+        FILE_TREE_VERSION => {}
+        _ => return Err(FormatError::UnknownField { what: WHAT, tag: FILE_TREE }),
+    }
+    let mut number = || reader.u64().within(WHAT);
+    Ok(FileTreeFacts { inodes: number()?, content_bytes: number()?, troubled: number()? })
 }
 
 /// Size, chunk size, level and root of a tree, as points and leases hold them.
@@ -371,6 +414,7 @@ mod tests {
                 summary: Some(CatalogSummary { filesystem: 3, inodes: 12, ..CatalogSummary::default() }),
                 tree: Tree { size: 1 << 20, chunk_bytes: 16384, level: 0, root: NodeRef::Hole },
             }),
+            file_tree: Some(FileTreeFacts { inodes: 13, content_bytes: 14, troubled: 15 }),
             tree: Tree {
                 size: 1 << 20,
                 chunk_bytes: 16384,
@@ -390,6 +434,7 @@ mod tests {
             omitted: ExtentSet::new(),
             incident: None,
             catalog: None,
+            file_tree: None,
             tree: Tree { root: NodeRef::Hole, ..full.tree },
             ..full
         };
