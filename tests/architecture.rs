@@ -38,7 +38,17 @@ const ROOMS: &[Room] = &[
         name: "cli",
         floor: 6,
         may_use: &[
-            "base", "device", "store", "files", "repository", "filesystem", "catalog", "salvage", "filetree", "tracking", "job",
+            "base",
+            "device",
+            "store",
+            "files",
+            "repository",
+            "filesystem",
+            "catalog",
+            "salvage",
+            "filetree",
+            "tracking",
+            "job",
         ],
     },
     Room {

@@ -9,7 +9,8 @@ use super::events::Opened;
 use super::facts::{Facts, FileType};
 
 /// Links are not followed, and a pipe that took the file's place does not block.
-pub(super) const FILE_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+pub(super) const FILE_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 /// Bytes asked for at once.
 pub(super) const PIECE_BYTES: u64 = 1 << 20;

@@ -88,7 +88,8 @@ fn read(request: &Request, teller: &Teller) -> Result<(), ReadFailure> {
     let facts = look().map_err(while_doing("look at"))?;
     expect_regular(&facts)?;
     let attributes = attributes_of_open(&file).map_err(while_doing("read the attributes of"))?;
-    let runs = if facts.may_be_sparse() { runs_of_data(&file, facts.size).map_err(while_doing("find the holes of"))? } else { None };
+    let runs =
+        if facts.may_be_sparse() { runs_of_data(&file, facts.size).map_err(while_doing("find the holes of"))? } else { None };
     let opened = Opened { facts, attributes, runs };
     if is_short(&opened) {
         let mut bytes = buffer(facts.size);

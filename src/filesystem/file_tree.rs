@@ -101,10 +101,7 @@ impl FileTree {
     }
 
     /// Shows all records, ascending by number.
-    pub fn each_record<E: From<FilesystemError>>(
-        &self,
-        visit: &mut dyn FnMut(u64, TreeRecord) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn each_record<E: From<FilesystemError>>(&self, visit: &mut dyn FnMut(u64, TreeRecord) -> Result<(), E>) -> Result<(), E> {
         let mut bytes = Vec::new();
         for run in Extent::new(0, self.state.next_number).cut(RECORDS_TOGETHER) {
             bytes.resize(to_length(run.length * RECORD_BYTES), 0);
@@ -166,7 +163,8 @@ impl FileTree {
         let object = Object::Map(number);
         let Some(parts) = self.parts(object, record)? else { return Ok(Vec::new()) };
         let bytes = self.bytes_of(object, parts.map)?;
-        parse_map(&bytes, record.size).ok_or_else(|| FilesystemError::corrupt(object, parts.map.offset, "it is no map of such a file"))
+        parse_map(&bytes, record.size)
+            .ok_or_else(|| FilesystemError::corrupt(object, parts.map.offset, "it is no map of such a file"))
     }
 }
 

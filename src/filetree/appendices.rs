@@ -48,7 +48,12 @@ impl Appendix {
     }
 
     /// Gives `record` its appendix: the earlier one if it is the same, or a new one, whose place is told later.
-    pub(super) fn finish(mut self, ledger: &Ledger, old: Option<&TreeRecord>, record: &mut TreeRecord) -> Result<(), FileTreeError> {
+    pub(super) fn finish(
+        mut self,
+        ledger: &Ledger,
+        old: Option<&TreeRecord>,
+        record: &mut TreeRecord,
+    ) -> Result<(), FileTreeError> {
         record.appendix_digest = digest(&self.hasher);
         let same = old.filter(|old| old.appendix_digest == record.appendix_digest && old.appendix.length == self.length);
         if let Some(old) = same {

@@ -159,7 +159,9 @@ impl Filler<'_, '_, '_> {
 
     fn keep(&mut self, work: &Work, rewrite: Option<u64>, mut reading: Reading, is_last: bool) -> Result<Kept, FileTreeError> {
         match reading.next() {
-            Some(Event::Whole(file)) if file.opened.facts.size <= self.chunk && rewrite.is_none() => self.keep_packed(work, *file, is_last),
+            Some(Event::Whole(file)) if file.opened.facts.size <= self.chunk && rewrite.is_none() => {
+                self.keep_packed(work, *file, is_last)
+            }
             Some(Event::Whole(file)) => self.keep_whole(work, rewrite, *file, is_last),
             Some(Event::Begins(opened)) => self.keep_long(work, rewrite, *opened, reading, is_last),
             Some(Event::Failed(failure)) => self.lose(work, failure).map(|()| Kept::Done),
@@ -175,7 +177,8 @@ impl Filler<'_, '_, '_> {
         if !held_still && !is_last {
             return Ok(Kept::Again);
         }
-        let mut record = TreeRecord { size: bytes.len() as u64, restless: !held_still, ..record_of(&opened.facts, FileKind::Regular) };
+        let mut record =
+            TreeRecord { size: bytes.len() as u64, restless: !held_still, ..record_of(&opened.facts, FileKind::Regular) };
         if !bytes.is_empty() {
             let mut hasher = Hasher::new();
             hasher.update(&bytes);
@@ -216,7 +219,8 @@ impl Filler<'_, '_, '_> {
     }
 
     fn take_room(&mut self, length: u64) -> Result<Extent, FileTreeError> {
-        let end = self.tail.checked_add(length).filter(|end| *end <= RECORDS_FIRST).ok_or(FileTreeError::Full { what: "places" })?;
+        let end =
+            self.tail.checked_add(length).filter(|end| *end <= RECORDS_FIRST).ok_or(FileTreeError::Full { what: "places" })?;
         let place = Extent::between(self.tail, end);
         self.tail = end;
         Ok(place)
@@ -281,7 +285,14 @@ impl Filler<'_, '_, '_> {
         Ok(Some(Long { content, at: 0, holes_until, chunk: self.chunk, is_rewritten: rewrite.is_some() }))
     }
 
-    fn end_long(&mut self, work: &Work, opened: Opened, mut long: Long, after: &Facts, is_last: bool) -> Result<Kept, FileTreeError> {
+    fn end_long(
+        &mut self,
+        work: &Work,
+        opened: Opened,
+        mut long: Long,
+        after: &Facts,
+        is_last: bool,
+    ) -> Result<Kept, FileTreeError> {
         let data_end = runs_of(&opened).last().map_or(0, Extent::end);
         let is_whole = long.at >= data_end;
         let held_still = is_whole && opened.facts.held_still(after);
@@ -295,7 +306,8 @@ impl Filler<'_, '_, '_> {
             self.doubted.push((Extent::new(long.content.offset, opened.facts.size), work.id));
         }
         let size = if is_whole { opened.facts.size } else { long.at };
-        let record = TreeRecord { size, content: long.content, restless: !held_still, ..record_of(&opened.facts, FileKind::Regular) };
+        let record =
+            TreeRecord { size, content: long.content, restless: !held_still, ..record_of(&opened.facts, FileKind::Regular) };
         let record = self.complete(work, opened, record)?;
         self.put_record(work, &record).map(|()| Kept::Done)
     }
@@ -307,8 +319,9 @@ impl Filler<'_, '_, '_> {
             self.trouble(work, TroubleKind::Restless, RESTLESS)?;
         }
         let size = record.size;
-        let runs: Option<Vec<Extent>> =
-            opened.runs.map(|runs| runs.iter().map(|run| run.intersect(&Extent::new(0, size))).filter(|run| !run.is_empty()).collect());
+        let runs: Option<Vec<Extent>> = opened
+            .runs
+            .map(|runs| runs.iter().map(|run| run.intersect(&Extent::new(0, size))).filter(|run| !run.is_empty()).collect());
         record.sparse = runs.is_some();
         let attributes = xattrs(opened.attributes);
         if runs.is_none() && attributes.is_empty() {
@@ -367,7 +380,8 @@ impl Filler<'_, '_, '_> {
 }
 
 const RESTLESS: &str = "changed while it was read; it is kept as it came, and parts of it may be of different moments";
-pub(super) const DISGUISED: &str = "its content is not what it was, though length and times say so: somebody set the times back, or the disk lies";
+pub(super) const DISGUISED: &str =
+    "its content is not what it was, though length and times say so: somebody set the times back, or the disk lies";
 
 /// Short files packed together: long ones between them would leave each alone in a chunk.
 #[derive(Debug, Default)]

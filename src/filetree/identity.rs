@@ -4,8 +4,8 @@ use super::error::FileTreeError;
 use super::keep::{kind_of, looks_the_same};
 use super::ledger::{Candidate, Ledger};
 use crate::files::Facts;
-use crate::filesystem::file_tree::{FileTree, MAX_NUMBER, ROOT, TreeRecord};
 use crate::filesystem::SeenInodes;
+use crate::filesystem::file_tree::{FileTree, MAX_NUMBER, ROOT, TreeRecord};
 
 /// What an inode was found to be.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,8 @@ impl Numbers {
         }
         let same_device = candidates.iter().find(|candidate| candidate.device == facts.device && is_same_file(candidate, facts));
         // Devices of network filesystems have other numbers after each mount.
-        let same_looks = || candidates.iter().find(|candidate| candidate.record.is_some_and(|record| looks_the_same(&record, facts)));
+        let same_looks =
+            || candidates.iter().find(|candidate| candidate.record.is_some_and(|record| looks_the_same(&record, facts)));
         let found = same_device.or_else(same_looks).filter(|found| facts.links > 1 || !self.is_seen(found.number));
         let (number, old) = match found {
             Some(found) if self.is_seen(found.number) => return Ok(Identity::Again(found.number)),

@@ -8,8 +8,8 @@ use super::records::{Nodes, put_records};
 use super::stream::{LayOut, Stream};
 use super::survey::Survey;
 use super::trouble::{Trouble, TroubleKind};
-use crate::base::cancel::Cancel;
 use crate::base::bytes::PutBytes;
+use crate::base::cancel::Cancel;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::files::FileReader;
 use crate::filesystem::file_tree::{FIRST_PLACE, FileTree, MAX_IDLE, STATE_PLACE, TreeHeader, TreeRecord, TreeState};
@@ -150,7 +150,9 @@ impl Filler<'_, '_, '_> {
     }
 
     fn put_appendix(&mut self, number: u64) -> Result<(), FileTreeError> {
-        let Some(mut record) = self.survey.ledger.node(number)?.filter(|_| !self.survey.vanished.holds(number)) else { return Ok(()) };
+        let Some(mut record) = self.survey.ledger.node(number)?.filter(|_| !self.survey.vanished.holds(number)) else {
+            return Ok(());
+        };
         let (start, mut part) = (self.tail, 0);
         while let Some(bytes) = self.survey.ledger.appendix_part(number, part)? {
             self.put_packed(&bytes)?;

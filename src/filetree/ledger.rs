@@ -71,7 +71,12 @@ impl Ledger {
         self.connection.prepare_cached(statement)?.execute(values).map(drop)
     }
 
-    fn one<T>(&self, question: &str, values: &[&dyn ToSql], read: impl FnOnce(&Row<'_>) -> Result<T, Error>) -> Result<Option<T>, Error> {
+    fn one<T>(
+        &self,
+        question: &str,
+        values: &[&dyn ToSql],
+        read: impl FnOnce(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
         self.connection.prepare_cached(question)?.query_row(values, read).optional()
     }
 
@@ -98,7 +103,9 @@ impl Ledger {
     /// The one that was pushed last.
     pub(super) fn pop_waiting(&self) -> Result<Option<(u64, bool)>, Error> {
         let select = "SELECT id, number, known FROM waiting ORDER BY id DESC LIMIT 1";
-        let Some((id, number, known)) = self.one(select, &[], |row| Ok((row.get::<_, i64>(0)?, number_at(row, 1)?, row.get(2)?)))? else {
+        let Some((id, number, known)) =
+            self.one(select, &[], |row| Ok((row.get::<_, i64>(0)?, number_at(row, 1)?, row.get(2)?)))?
+        else {
             return Ok(None);
         };
         self.run("DELETE FROM waiting WHERE id = ?1", params![id])?;
@@ -140,16 +147,16 @@ impl Ledger {
         let values = params![cast(work.directory), cast(work.number), work.name, cast(work.size), work.links, old];
         self.run("INSERT INTO work (directory, number, name, size, links, old) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", values)?;
         match rewrite {
-            Some(place) => {
-                self.run("INSERT OR REPLACE INTO rewrite VALUES (?1, ?2)", params![cast(place), self.connection.last_insert_rowid()])
-            }
+            Some(place) => self
+                .run("INSERT OR REPLACE INTO rewrite VALUES (?1, ?2)", params![cast(place), self.connection.last_insert_rowid()]),
             None => Ok(()),
         }
     }
 
     /// Files that are written over their own places, ascending by place, from behind `place` on.
     pub(super) fn rewrites_after(&self, place: u64) -> Rows<(u64, Work)> {
-        let select = "SELECT work.id, directory, number, name, size, links, old, place FROM rewrite JOIN work ON work.id = rewrite.work
+        let select =
+            "SELECT work.id, directory, number, name, size, links, old, place FROM rewrite JOIN work ON work.id = rewrite.work
             WHERE place > ?1 ORDER BY place LIMIT ?2";
         self.all(select, params![cast(place), WORK_ROWS], |row| Ok((number_at(row, 7)?, work_at(row)?)))
     }

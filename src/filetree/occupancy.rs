@@ -97,7 +97,8 @@ impl Occupancy {
 
     /// True if what is packed here should go elsewhere, so that its chunk becomes a hole: more than half of it is in nobody's use.
     pub(super) fn is_thin(&self, part: Extent) -> bool {
-        let is_thin = |piece: Extent| self.packed.get(&(piece.offset / self.chunk)).is_some_and(|used| u64::from(*used) * 2 < self.chunk);
+        let is_thin =
+            |piece: Extent| self.packed.get(&(piece.offset / self.chunk)).is_some_and(|used| u64::from(*used) * 2 < self.chunk);
         // A long appendix fills its inner chunks.
         part.length <= self.chunk && part.cut(self.chunk).any(is_thin)
     }

@@ -248,7 +248,14 @@ impl Walk<'_> {
     }
 
     /// A file to be read. A long one that still fits is written over its own place.
-    fn note(&mut self, listing: &Listing, name: &CStr, number: u64, facts: &Facts, old: Option<TreeRecord>) -> Result<(), FileTreeError> {
+    fn note(
+        &mut self,
+        listing: &Listing,
+        name: &CStr,
+        number: u64,
+        facts: &Facts,
+        old: Option<TreeRecord>,
+    ) -> Result<(), FileTreeError> {
         let chunk = u64::from(self.survey.request.chunk_bytes);
         let has_room = |old: &TreeRecord| !old.is_packed() && facts.size > chunk && facts.size <= old.content.length;
         let rewrite = old.as_ref().filter(|old| has_room(old)).map(|old| old.content.offset);

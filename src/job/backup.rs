@@ -160,11 +160,7 @@ fn give_up(writer: PointWriter, error: JobError) -> JobError {
     }
 }
 
-fn newest_point(
-    repository: &Repository,
-    volume: &str,
-    progress: &dyn Progress,
-) -> Result<Option<ListedPoint>, JobError> {
+fn newest_point(repository: &Repository, volume: &str, progress: &dyn Progress) -> Result<Option<ListedPoint>, JobError> {
     let (newest, damaged) = repository.newest_basis(volume)?;
     damaged.iter().for_each(|error| progress.warn(&error.to_string()));
     Ok(newest)

@@ -148,9 +148,13 @@ impl JobError {
             Self::FileTree(FileTreeError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => JobErrorKind::NotFound,
             Self::Refused(_) | Self::FileTree(FileTreeError::Full { .. } | FileTreeError::TooMany) => JobErrorKind::Refused,
             Self::Io(IoError::Os { source, .. }) => system_kind(source),
-            Self::FileTree(_) | Self::Io(_) | Self::Codec(_) | Self::Worker(_) | Self::Target { .. } | Self::Output(_) | Self::Salvage(_) => {
-                JobErrorKind::Failure
-            }
+            Self::FileTree(_)
+            | Self::Io(_)
+            | Self::Codec(_)
+            | Self::Worker(_)
+            | Self::Target { .. }
+            | Self::Output(_)
+            | Self::Salvage(_) => JobErrorKind::Failure,
         }
     }
 }

@@ -133,9 +133,7 @@ fn request(context: &Context, settings: &Settings) -> anyhow::Result<FilesReques
         workers: settings.workers.unwrap_or_else(default_workers),
         upload_threads: UPLOAD_THREADS,
         checkpoint_bytes: CHECKPOINT_BYTES,
-        catalog: settings
-            .catalog
-            .then(|| CatalogRequest { open: filesystem::open, beside: None, scratch: env::temp_dir() }),
+        catalog: settings.catalog.then(|| CatalogRequest { open: filesystem::open, beside: None, scratch: env::temp_dir() }),
     })
 }
 

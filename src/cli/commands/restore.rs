@@ -94,7 +94,8 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
 fn restore_files(context: &Context, point: &ListedPoint, settings: Settings) -> anyhow::Result<Outcome> {
     let target = settings.target;
     if target.exists() && !target.is_dir() {
-        let what = format!("{} is no directory, and this point holds a tree of files; name a directory or a new name", target.display());
+        let what =
+            format!("{} is no directory, and this point holds a tree of files; name a directory or a new name", target.display());
         return Err(Failure::Refused(what).into());
     }
     if settings.only_differences || settings.verify {
@@ -103,7 +104,10 @@ fn restore_files(context: &Context, point: &ListedPoint, settings: Settings) -> 
     let text = format!("{}:/", point.id).into();
     let place = Place { text, location: Some(settings.location), partition: None, follow: false, live: false };
     let (force, workers, partial) = (settings.force, settings.workers, settings.degraded);
-    cp::run(context, cp::Settings { place, target: cp::Target::Files(target), force, devices: true, setuid: true, partial, workers })
+    cp::run(
+        context,
+        cp::Settings { place, target: cp::Target::Files(target), force, devices: true, setuid: true, partial, workers },
+    )
 }
 
 /// Said before the target is touched; the job would say it after a file was made.

@@ -101,8 +101,20 @@ impl TreeRecord {
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
         let mut reader = ByteReader::new(bytes);
         let fields = read_fields(&mut reader).map_err(|_| "it is cut short")?;
-        let Fields { kind, flags, mode, owners: [uid, gid, links], size, sectors, seconds, nanoseconds, content, appendix, digests, source } =
-            fields;
+        let Fields {
+            kind,
+            flags,
+            mode,
+            owners: [uid, gid, links],
+            size,
+            sectors,
+            seconds,
+            nanoseconds,
+            content,
+            appendix,
+            digests,
+            source,
+        } = fields;
         if kind == 0 {
             return Ok(None);
         }

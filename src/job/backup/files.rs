@@ -110,7 +110,13 @@ pub fn backup_files(
     let trusted = previous.as_ref().filter(|_| earlier.is_some());
     let catalog = catalog::make(repository, request.catalog.as_ref(), trusted, Gaps::default(), &mut writer, progress)?;
     let elapsed = clock.monotonic().saturating_sub(started);
-    let point = writer.commit(facts(request, previous.is_some(), &laid, incident, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)))?;
+    let point = writer.commit(facts(
+        request,
+        previous.is_some(),
+        &laid,
+        incident,
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+    ))?;
     progress.finish();
     let LaidTree { troubles, troubles_left_out, read_files, .. } = laid;
     Ok(FilesReport { point, troubles, troubles_left_out, read_files, resumed, catalog })
