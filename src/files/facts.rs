@@ -63,6 +63,9 @@ pub struct Facts {
     pub mount: Option<u64>,
 }
 
+/// Shorter files are not asked for holes in space that they do take.
+const RESERVED_BYTES: u64 = 64 << 10;
+
 /// What is asked for.
 pub(super) const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
 
@@ -123,10 +126,11 @@ impl Facts {
         state(self) == state(later)
     }
 
-    /// True if the file may have holes: it takes less space than it is long. Compression shows the same.
+    /// True if the file may have holes worth asking for: it takes less space than it is long, as compressed ones do, too, or it is long
+    /// enough that space may have been reserved for what was never written.
     #[must_use]
     pub fn may_be_sparse(&self) -> bool {
-        self.sectors.saturating_mul(512) < self.size
+        self.size >= RESERVED_BYTES || self.sectors.saturating_mul(512) < self.size
     }
 }
 

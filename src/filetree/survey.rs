@@ -1,6 +1,5 @@
 //! The walk: every name is looked at once, and what is new or changed is noted as work.
 
-use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem;
@@ -91,7 +90,7 @@ pub fn survey<'a>(request: SurveyRequest<'a>, progress: &dyn Progress, cancel: &
     let opener = Opener::new(root, request.crossing);
     let (troubles, vanished) = (Troubles::default(), Vanished::default());
     let survey = Survey { request, ledger, numbers, opener, troubles, vanished, content_bytes: 0, work_bytes: 0 };
-    let mut walk = Walk { survey, mount: facts.mount, device: facts.device, elsewhere: HashSet::new() };
+    let mut walk = Walk { survey, mount: facts.mount, device: facts.device };
     while let Some((number, known)) = walk.survey.ledger.pop_waiting()? {
         if cancel.is_cancelled() {
             return Err(FileTreeError::Cancelled);
@@ -107,8 +106,6 @@ struct Walk<'a> {
     survey: Survey<'a>,
     mount: Option<u64>,
     device: u64,
-    /// Directories on which something else is mounted, and which are kept empty.
-    elsewhere: HashSet<u64>,
 }
 
 /// The directory that is being listed.
@@ -139,9 +136,7 @@ impl Walk<'_> {
             Err(error) => return self.lose_directory(number, None, old, &error),
         };
         let mut listing = Listing { number, directory: Arc::clone(&directory), names: Names::default(), inner: Vec::new() };
-        if !self.elsewhere.remove(&number)
-            && let Err(error) = self.names(&directory, &mut listing)?
-        {
+        if let Err(error) = self.names(&directory, &mut listing)? {
             return self.lose_directory(number, Some(&facts), old, &error);
         }
         let mut appendix = Appendix::new(number, &xattrs(attributes), &[]);
@@ -222,11 +217,10 @@ impl Walk<'_> {
         let started = self.survey.request.earlier.map_or(Timestamp(0), |earlier| earlier.state().started);
         let is_same = old.is_some_and(|old| is_unchanged(&old, facts, started));
         match kind {
+            // What is mounted there is kept as an empty directory.
+            FileKind::Directory if !self.may_enter(facts) => self.special(listing, name, number, facts, kind, old.as_ref()),
             FileKind::Directory => {
                 self.survey.ledger.add_directory(number, listing.number, name.to_bytes())?;
-                if !self.may_enter(facts) {
-                    self.elsewhere.insert(number);
-                }
                 listing.inner.push((number, old.is_some()));
                 Ok(())
             }
@@ -264,7 +258,7 @@ impl Walk<'_> {
         Ok(self.survey.ledger.add_work(&work, rewrite)?)
     }
 
-    /// Links, pipes, sockets and devices are complete at once.
+    /// Links, pipes, sockets, devices and what is mounted elsewhere are complete at once.
     fn special(
         &mut self,
         listing: &Listing,
@@ -277,6 +271,9 @@ impl Walk<'_> {
         let directory = &listing.directory;
         let target = || if kind == FileKind::Symlink { directory.link_target(name) } else { Ok(Vec::new()) };
         let mut record = record_of(facts, kind);
+        if kind == FileKind::Directory {
+            record.size = 0;
+        }
         match target().and_then(|target| Ok((target, directory.attributes(name)?))) {
             Ok((target, attributes)) if target.is_empty() && attributes.is_empty() => without(&mut record),
             Ok((target, attributes)) => {

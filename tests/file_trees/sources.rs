@@ -1,15 +1,18 @@
 //! Real mounts that have no block device to back up: overlay, btrfs subvolumes, tmpfs; and deep and wide trees.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use icecore::filesystem::{Links, resolve};
 use icecore::testkit;
 use icecore::testkit::image::{Image, run};
 use icecore::testkit::tree::populate;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, symlinkat};
+use tempfile::TempDir;
 
 use crate::rig::Rig;
 use crate::tree_facts::{Exactness, facts, same};
@@ -36,14 +39,14 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        drop(umount2(&self.0, MntFlags::MNT_DETACH));
+        let _gone_already = umount2(&self.0, MntFlags::MNT_DETACH);
     }
 }
 
 /// Two points of a tree, the second after a few changes, held against it; sockets and holes as `exactness` says.
 fn check(source: &Path, exactness: Exactness) {
-    let Ok(target) = Image::make(512 * MIB, "mkfs.ext4", &["-q", "-F", "-m", "0"]) else { return testkit::skip("no ext4") };
-    let to = target.mount("").unwrap();
+    let folder = TempDir::new().unwrap();
+    let Some(target) = Mount::new("tmpfs", &folder.path().join("mnt"), "size=512m") else { return };
     let rig = Rig::new();
     for round in 0..2u64 {
         if round > 0 {
@@ -53,8 +56,9 @@ fn check(source: &Path, exactness: Exactness) {
         }
         let report = rig.backup(source);
         assert!(report.troubles.is_empty(), "{:?}", report.troubles);
-        let out = to.point().join(round.to_string());
-        assert_eq!(rig.extract(&report.point, &out).findings.count(), 0);
+        let out = target.0.join(round.to_string());
+        let extracted = rig.extract(&report.point, &out);
+        assert_eq!(extracted.findings.count(), 0, "{:?}", extracted.findings);
         same(&facts(source, exactness), &facts(&out, exactness));
         if round > 0 {
             assert!(report.read_files < 20, "{} files were read", report.read_files);
@@ -64,7 +68,7 @@ fn check(source: &Path, exactness: Exactness) {
 
 #[test]
 fn a_tmpfs_comes_back() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = TempDir::new().unwrap();
     let Some(mounted) = Mount::new("tmpfs", &folder.path().join("mnt"), "size=256m") else { return };
     populate(&mounted.0, 11).unwrap();
     check(&mounted.0, EXACT);
@@ -72,7 +76,7 @@ fn a_tmpfs_comes_back() {
 
 #[test]
 fn an_overlay_comes_back_with_the_changes_of_its_upper_layer() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = TempDir::new().unwrap();
     let Some(layers) = Mount::new("tmpfs", &folder.path().join("layers"), "size=512m") else { return };
     let at = |name: &str| layers.0.join(name);
     for name in ["lower", "upper", "work"] {
@@ -81,7 +85,7 @@ fn an_overlay_comes_back_with_the_changes_of_its_upper_layer() {
     populate(&at("lower"), 12).unwrap();
     let options = format!("lowerdir={},upperdir={},workdir={}", at("lower").display(), at("upper").display(), at("work").display());
     let Some(mounted) = Mount::new("overlay", &folder.path().join("mnt"), &options) else { return };
-    fs::remove_dir_all(mounted.0.join("links")).unwrap();
+    fs::remove_dir_all(mounted.0.join("wide")).unwrap();
     fs::write(mounted.0.join("sizes/1024"), "copied up").unwrap();
     fs::write(mounted.0.join("upper only"), "upper").unwrap();
     check(&mounted.0, EXACT);
@@ -113,12 +117,12 @@ fn a_tree_deeper_than_any_path_is_kept_in_full() {
     const LEVELS: u64 = 1500;
     let rig = Rig::new();
     let tree = rig.tree();
-    let mut directory = openat(rustix::fs::CWD, &tree, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let mut directory = openat(CWD, &tree, OFlags::DIRECTORY, Mode::empty()).unwrap();
     for _ in 0..LEVELS {
         mkdirat(&directory, "a rather long name", Mode::RWXU).unwrap();
         directory = openat(&directory, "a rather long name", OFlags::DIRECTORY, Mode::empty()).unwrap();
     }
-    rustix::fs::symlinkat("deep", &directory, "link").unwrap();
+    symlinkat("deep", &directory, "link").unwrap();
     drop(openat(&directory, "file", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU).unwrap());
     for _ in 0..2 {
         let report = rig.backup(&tree);
@@ -131,7 +135,7 @@ fn a_tree_deeper_than_any_path_is_kept_in_full() {
 #[test]
 fn a_folder_of_more_names_than_are_held_is_sorted_all_the_same() {
     const NAMES: u64 = 70_000;
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = TempDir::new().unwrap();
     let Some(mounted) = Mount::new("tmpfs", &folder.path().join("mnt"), "size=256m,nr_inodes=200000") else { return };
     fs::create_dir(mounted.0.join("wide")).unwrap();
     for number in 0..NAMES {
@@ -145,12 +149,12 @@ fn a_folder_of_more_names_than_are_held_is_sorted_all_the_same() {
     let report = rig.backup(&mounted.0);
     assert_eq!(report.read_files, 1);
     let filesystem = rig.open(&report.point);
-    let wide = icecore::filesystem::resolve(filesystem.as_ref(), b"/wide", icecore::filesystem::Links::Keep).unwrap();
+    let wide = resolve(filesystem.as_ref(), b"/wide", Links::Keep).unwrap();
     let mut names = Vec::new();
     filesystem
         .list(&wide, &mut |entry| {
             names.push(entry.name);
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         })
         .unwrap();
     assert_eq!(names.len() as u64, NAMES);

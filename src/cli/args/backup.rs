@@ -29,10 +29,10 @@ pub(in crate::cli) struct BackupArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "changed", "allocated", "live", "limit"])]
     files: Option<PathBuf>,
     /// With --files: go into what is mounted below DIR, too
-    #[arg(long, requires = "files")]
+    #[arg(long, conflicts_with = "source")]
     cross_mounts: bool,
     /// With --files: read everything, and name files whose content changed although their times did not
-    #[arg(long, requires = "files")]
+    #[arg(long, conflicts_with = "source")]
     rehash: bool,
     #[command(flatten)]
     repo: RepoArgs,
