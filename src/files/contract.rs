@@ -42,9 +42,9 @@ struct Came {
     events: usize,
 }
 
-fn take(mut reading: Reading) -> Result<Came, io::Error> {
+fn take(reading: Reading) -> Result<Came, io::Error> {
     let (mut opened, mut bytes, mut events) = (None, Vec::new(), 0);
-    while let Some(event) = reading.next() {
+    for event in reading {
         events += 1;
         match event {
             Event::Whole(file) => {
@@ -170,7 +170,7 @@ fn a_file_that_is_cut_short_ends_early_and_did_not_hold_still() {
         let mut reading = reader.begin(request(folder, "shrinking"));
         let Some(Event::Begins(opened)) = reading.next() else { panic!("a long file begins") };
         File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
-        while let Some(event) = reading.next() {
+        for event in reading {
             if let Event::Ends(after) = event {
                 assert!(!opened.facts.held_still(&after));
                 return;

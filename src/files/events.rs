@@ -100,9 +100,11 @@ pub(super) fn reading() -> (Teller, Reading) {
     (Teller(Arc::clone(&pipe)), Reading(pipe))
 }
 
-impl Reading {
-    /// The next event; nothing after the last one.
-    pub fn next(&mut self) -> Option<Event> {
+impl Iterator for Reading {
+    type Item = Event;
+
+    /// Waits for the next event; there is none after the last one.
+    fn next(&mut self) -> Option<Event> {
         let mut state = self.0.lock();
         loop {
             if let Some(event) = state.waiting.pop_front() {

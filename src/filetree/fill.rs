@@ -10,8 +10,10 @@ use super::appendices::{Appendix, without};
 use super::error::FileTreeError;
 use super::keep::{digest, is_unchanged, nameless_directory, record_of, xattrs};
 use super::ledger::Work;
+use super::long::{Long, runs_of, slice};
 use super::occupancy::Occupancy;
 use super::opener::Opener;
+use super::packing::Packing;
 use super::stream::Stream;
 use super::survey::{Survey, is_same};
 use super::trouble::TroubleKind;
@@ -27,9 +29,6 @@ const AHEAD: usize = 64;
 const AHEAD_BYTES: u64 = 24 << 20;
 /// What one reading holds at most.
 const READING_BYTES: u64 = 2 << 20;
-/// Short files wait until they are this much together, or this many.
-const PACKING_BYTES: usize = 1 << 20;
-const PACKING_FILES: usize = 8192;
 /// A file that changes is read so often.
 const TRIES: u32 = 3;
 
@@ -382,64 +381,6 @@ impl Filler<'_, '_, '_> {
 const RESTLESS: &str = "changed while it was read; it is kept as it came, and parts of it may be of different moments";
 pub(super) const DISGUISED: &str =
     "its content is not what it was, though length and times say so: somebody set the times back, or the disk lies";
-
-/// Short files packed together: long ones between them would leave each alone in a chunk.
-#[derive(Debug, Default)]
-pub(super) struct Packing {
-    bytes: Vec<u8>,
-    /// Number, where in the bytes, and what to keep once it has a place.
-    records: Vec<(u64, u64, TreeRecord)>,
-}
-
-impl Packing {
-    fn push(&mut self, number: u64, record: TreeRecord, bytes: &[u8]) {
-        self.records.push((number, self.bytes.len() as u64, record));
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes.len() >= PACKING_BYTES || self.records.len() >= PACKING_FILES
-    }
-}
-
-/// A long file on its way to its place.
-struct Long {
-    content: Extent,
-    /// How much of the file has been put or is a hole.
-    at: u64,
-    /// What lies before this in the file's room, and is not data, becomes a hole.
-    holes_until: u64,
-    chunk: u64,
-    is_rewritten: bool,
-}
-
-impl Long {
-    fn put(&mut self, stream: &mut Stream<'_>, offset: u64, bytes: &[u8]) -> Result<(), FileTreeError> {
-        self.skip_to(stream, offset.min(self.holes_until))?;
-        stream.put(self.content.offset.saturating_add(offset), bytes)?;
-        self.at = offset.saturating_add(bytes.len() as u64);
-        Ok(())
-    }
-
-    /// Makes holes of the whole chunks between what was put and `offset`.
-    fn skip_to(&mut self, stream: &mut Stream<'_>, offset: u64) -> Result<(), FileTreeError> {
-        let from = self.content.offset.saturating_add(self.at).next_multiple_of(self.chunk);
-        let until = self.content.offset.saturating_add(offset);
-        // Behind the end of the file, the chunk of its old end goes as a whole.
-        let until = if offset == self.holes_until { until.next_multiple_of(self.chunk) } else { until - until % self.chunk };
-        stream.omit(Extent::between(from, until.min(self.content.end())))
-    }
-}
-
-fn runs_of(opened: &Opened) -> Vec<Extent> {
-    opened.runs.clone().unwrap_or_else(|| vec![Extent::new(0, opened.facts.size)])
-}
-
-/// What there is of a run.
-fn slice(bytes: &[u8], run: Extent) -> &[u8] {
-    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-    bytes.get(index(run.offset)..index(run.end())).unwrap_or_default()
-}
 
 fn interrupted() -> ReadFailure {
     ReadFailure { act: "read", source: io::Error::other("whoever read it has stopped") }

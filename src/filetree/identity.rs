@@ -67,17 +67,18 @@ impl Numbers {
             return Ok(Identity::Again(met.number));
         }
         let same_device = candidates.iter().find(|candidate| candidate.device == facts.device && is_same_file(candidate, facts));
+        if let Some(met) = same_device.filter(|found| self.is_seen(found.number)) {
+            return Ok(Identity::Again(met.number));
+        }
         // Devices of network filesystems have other numbers after each mount.
-        let same_looks =
-            || candidates.iter().find(|candidate| candidate.record.is_some_and(|record| looks_the_same(&record, facts)));
-        let found = same_device.or_else(same_looks).filter(|found| facts.links > 1 || !self.is_seen(found.number));
-        let (number, old) = match found {
-            Some(found) if self.is_seen(found.number) => return Ok(Identity::Again(found.number)),
+        let looks = |candidate: &&Candidate| candidate.record.is_some_and(|record| looks_the_same(&record, facts));
+        let same_looks = || candidates.iter().find(|candidate| looks(candidate) && !self.is_seen(candidate.number));
+        let (number, old) = match same_device.or_else(same_looks) {
             Some(found) => (found.number, found.record),
             None => (self.draw()?, None),
         };
         self.meet(number)?;
-        if facts.is_directory() || (old.is_none() && facts.links > 1) {
+        if facts.is_directory() || facts.links > 1 {
             ledger.add_known(facts.inode, facts.device, number, None)?;
         }
         Ok(Identity::First { number, old })

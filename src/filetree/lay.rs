@@ -1,9 +1,10 @@
 //! What the walk found is laid out: holes, contents, appendices, records and state, in one ascending order.
 
 use super::error::FileTreeError;
-use super::fill::{DISGUISED, Filler, Packing};
+use super::fill::{DISGUISED, Filler};
 use super::occupancy::{Gathered, Occupancy};
 use super::opener::Opener;
+use super::packing::Packing;
 use super::records::{Nodes, put_records};
 use super::stream::{LayOut, Stream};
 use super::survey::Survey;

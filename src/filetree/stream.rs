@@ -147,3 +147,59 @@ impl Drop for Lent {
 fn to_index(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Taken(Vec<(Extent, Option<Vec<u8>>)>);
+
+    impl LayOut for Taken {
+        fn window(&mut self, window: Window) -> bool {
+            self.0.push((window.extent, Some(window.memory.bytes().to_vec())));
+            true
+        }
+
+        fn omit(&mut self, extent: Extent) -> bool {
+            self.0.push((extent, None));
+            true
+        }
+    }
+
+    #[test]
+    fn windows_are_whole_chunks_and_never_cover_what_was_not_put() {
+        let mut taken = Taken::default();
+        let mut stream = Stream::new(&mut taken, 16, 64);
+        stream.put(2, &[1; 10]).unwrap();
+        stream.put(20, &[2; 4]).unwrap();
+        // Chunk 2 stays what it is.
+        stream.put(48, &[3; 40]).unwrap();
+        stream.omit(Extent::new(96, 32)).unwrap();
+        stream.put(128, &[4; 1]).unwrap();
+        stream.flush().unwrap();
+        let places: Vec<_> = taken.0.iter().map(|(extent, bytes)| (extent.offset, extent.length, bytes.is_some())).collect();
+        assert_eq!(places, [(0, 32, true), (48, 16, true), (64, 32, true), (96, 32, false), (128, 16, true)]);
+        let first = taken.0[0].1.as_ref().unwrap();
+        assert_eq!((first[1], first[2], first[11], first[12], first[19], first[20], first[24]), (0, 1, 1, 0, 0, 2, 0));
+        assert!(taken.0[4].1.as_ref().unwrap()[1..].iter().all(|byte| *byte == 0), "memory that was used before is zeros");
+    }
+
+    #[test]
+    fn a_run_ends_when_nobody_takes_what_is_laid() {
+        struct Gone;
+        impl LayOut for Gone {
+            fn window(&mut self, _window: Window) -> bool {
+                false
+            }
+            fn omit(&mut self, _extent: Extent) -> bool {
+                false
+            }
+        }
+        let mut gone = Gone;
+        let mut stream = Stream::new(&mut gone, 16, 64);
+        stream.put(0, &[1]).unwrap();
+        assert!(matches!(stream.flush(), Err(FileTreeError::Stopped)));
+        assert!(matches!(stream.omit(Extent::new(64, 16)), Err(FileTreeError::Stopped)));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use icecore::filesystem::{Links, resolve};
 use icecore::job::backup::{FilesReport, FilesRequest};
 use icecore::testkit;
 use icecore::testkit::image::Image;
+use icecore::testkit::loop_device::LoopDevice;
 
 use crate::rig::{Hooked, Rig};
 use crate::tree_facts::{Exactness, facts, same};
@@ -264,6 +265,31 @@ fn content_that_changed_behind_its_times_is_found_when_everything_is_read() {
     assert!(read(&rig, &report, "/short") == fs::read(mounted.point().join("short")).unwrap());
     let again = FilesRequest { rehash: true, ..rig.request(mounted.point()) };
     assert!(rig.run(&again).unwrap().troubles.is_empty(), "what was found once is stored");
+}
+
+#[test]
+fn a_filesystem_that_is_mounted_as_another_device_is_known_again() {
+    let Ok(image) = Image::make(32 << 20, "mkfs.ext4", &["-q", "-F", "-b", "4096"]) else {
+        return testkit::skip("mkfs.ext4 is missing");
+    };
+    let rig = Rig::new();
+    let first = image.mount("").unwrap();
+    fill(first.point());
+    fs::hard_link(first.point().join("long"), first.point().join("long again")).unwrap();
+    let device = fs::metadata(first.point()).unwrap().dev();
+    rig.backup(first.point());
+    drop(first);
+    // Whatever loop device it had is somebody else's now.
+    let other = rig.folder.path().join("other");
+    File::create(&other).unwrap().set_len(1 << 20).unwrap();
+    let taken: Vec<_> = (0..4).map(|_| LoopDevice::attach(&other).unwrap()).collect();
+    let second = image.mount("").unwrap();
+    assert_ne!(fs::metadata(second.point()).unwrap().dev(), device);
+    let report = rig.backup(second.point());
+    drop(taken);
+    assert_eq!(report.read_files, 0);
+    assert!(stored(&report) < 20 * CHUNK, "{} bytes are new", stored(&report));
+    expect(&rig, &report, second.point(), "out");
 }
 
 #[test]

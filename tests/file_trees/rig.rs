@@ -77,7 +77,7 @@ impl Rig {
 
     pub fn run(&self, request: &FilesRequest) -> Result<FilesReport, JobError> {
         self.turn.set(self.turn.get() + 1);
-        let choice = if self.turn.get() % 2 == 0 { ReaderChoice::Threads } else { ReaderChoice::Auto };
+        let choice = if self.turn.get().is_multiple_of(2) { ReaderChoice::Threads } else { ReaderChoice::Auto };
         self.run_with(request, reader(choice).unwrap().as_mut())
     }
 

@@ -65,7 +65,7 @@ impl Parts {
     pub(super) fn parse(front: &[u8], length: u64) -> Result<Self, &'static str> {
         let mut reader = ByteReader::new(front);
         let (Ok(attributes), Ok(map)) = (reader.u32(), reader.u32()) else { return Err("it is cut short") };
-        if attributes > MAX_ATTRIBUTES_BYTES || map as usize > MAX_RUNS * RUN_BYTES || map as usize % RUN_BYTES != 0 {
+        if attributes > MAX_ATTRIBUTES_BYTES || map as usize > MAX_RUNS * RUN_BYTES || !map.is_multiple_of(RUN_BYTES as u32) {
             return Err("its parts have lengths that no writer writes");
         }
         let attributes = Extent::new(FRONT_BYTES as u64, attributes.into());

@@ -442,6 +442,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tree_of_files_is_refused_by_whoever_does_not_know_it() {
+        let bytes = point().encode();
+        let before = Fields::parse(&bytes, WHAT, &[TREE, OMITTED]).unwrap_err();
+        assert_eq!(before, FormatError::UnknownField { what: WHAT, tag: 0x8002 });
+        let mut later = point().encode();
+        let at = later.len() - 25;
+        later[at] = FILE_TREE_VERSION + 1;
+        assert_eq!(Point::parse(&later), Err(FormatError::UnknownField { what: WHAT, tag: 0x8002 }));
+    }
+
+    #[test]
     fn a_root_at_the_wrong_level_is_refused() {
         let mut wrong = point();
         wrong.tree.level = 1;
