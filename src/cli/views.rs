@@ -8,7 +8,8 @@ use crate::base::extent::{Extent, ExtentSet};
 use crate::base::finding::Finding;
 use crate::catalog::filesystem_of;
 use crate::repository::format::catalog::CatalogSummary;
-use crate::repository::format::point::{ChangeSource, Consistency, FileTreeFacts};
+use crate::repository::format::file_tree::FileTreeFacts;
+use crate::repository::format::point::{ChangeSource, Consistency};
 use crate::repository::format::verdict::Verdict;
 use crate::repository::{ListedPoint, Verdicts};
 

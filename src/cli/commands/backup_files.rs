@@ -22,8 +22,9 @@ use crate::filesystem::{self, printable};
 use crate::filetree::{Trouble, TroubleKind};
 use crate::job::backup::{CatalogRequest, FilesReport, FilesRequest, backup_files};
 use crate::repository::Verdicts;
+use crate::repository::format::file_tree::FileTreeFacts;
 use crate::repository::format::frame::Codec;
-use crate::repository::format::point::{Consistency, FileTreeFacts};
+use crate::repository::format::point::Consistency;
 
 /// Files named one by one before the rest is only counted; `--json` has them all.
 const TROUBLES_SHOWN: usize = 20;

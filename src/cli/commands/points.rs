@@ -7,7 +7,8 @@ use crate::cli::context::Context;
 use crate::cli::outcome::Outcome;
 use crate::cli::views::{PointView, VerdictView, change_source, consistency};
 use crate::cli::{output, text, times};
-use crate::repository::format::point::{ChangeSource, Consistency, FileTreeFacts};
+use crate::repository::format::file_tree::FileTreeFacts;
+use crate::repository::format::point::{ChangeSource, Consistency};
 use crate::repository::format::verdict::VerdictKind;
 use crate::repository::{ListedPoint, PointListing, Repository, Verdicts};
 

@@ -16,8 +16,9 @@ use crate::filesystem::FilesystemError;
 use crate::filesystem::file_tree::{FileTree, TreeHeader, VOLUME_BYTES};
 use crate::filetree::{LaidTree, SurveyRequest, Trouble, lay, survey};
 use crate::job::{JobError, JobErrorKind};
+use crate::repository::format::file_tree::FileTreeFacts;
 use crate::repository::format::frame::Codec;
-use crate::repository::format::point::{ChangeSource, Consistency, FileTreeFacts};
+use crate::repository::format::point::{ChangeSource, Consistency};
 use crate::repository::{Gaps, ListedPoint, PointFacts, PointWriter, Repository, RepositoryError, WriterOptions};
 
 /// What to back up, and how.

@@ -5,6 +5,7 @@
 use super::bounds::{FormatError, In, expect_end};
 use super::catalog::Catalog;
 use super::fields::{CRITICAL, FieldWriter, Fields};
+use super::file_tree::FileTreeFacts;
 use super::node::{FAN_OUT_U64, FrameRef, MAX_LEVEL, NodeRef, StoredNode};
 use crate::base::bytes::{ByteReader, PutBytes};
 use crate::base::clock::Timestamp;
@@ -31,7 +32,6 @@ const TREE: u16 = CRITICAL;
 const OMITTED: u16 = CRITICAL | 1;
 /// Critical: who does not know it would restore half an exbibyte that no filesystem reads.
 const FILE_TREE: u16 = CRITICAL | 2;
-const FILE_TREE_VERSION: u8 = 1;
 
 /// More unreadable extents than this are joined into coarser ones before they are recorded.
 pub const MAX_UNREADABLE_EXTENTS: usize = 65_536;
@@ -120,17 +120,6 @@ pub struct Statistics {
     pub duration_ms: u64,
 }
 
-/// What the volume of a point holds that is a tree of files and was never on a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FileTreeFacts {
-    /// Inodes.
-    pub inodes: u64,
-    /// Bytes of content, as long as files are.
-    pub content_bytes: u64,
-    /// Files and directories that could not be read, or not while they held still.
-    pub troubled: u64,
-}
-
 /// A recovery point's manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Point {
@@ -209,7 +198,7 @@ impl Point {
             fields.put(OMITTED, &encode_extents(self.omitted.as_slice()));
         }
         if let Some(facts) = &self.file_tree {
-            fields.put(FILE_TREE, &encode_file_tree(facts));
+            fields.put(FILE_TREE, &facts.encode());
         }
         fields.finish()
     }
@@ -238,27 +227,10 @@ impl Point {
             writer: fields.text_or_empty(WRITER),
             host: fields.text_or_empty(HOST),
             catalog: fields.optional(CATALOG).map(Catalog::parse).transpose()?,
-            file_tree: fields.optional(FILE_TREE).map(parse_file_tree).transpose()?,
+            file_tree: fields.optional(FILE_TREE).map(|bytes| FileTreeFacts::parse(bytes, FILE_TREE)).transpose()?,
             tree: parse_tree(fields.required(TREE)?)?,
         })
     }
-}
-
-fn encode_file_tree(facts: &FileTreeFacts) -> Vec<u8> {
-    let mut out = vec![FILE_TREE_VERSION];
-    [facts.inodes, facts.content_bytes, facts.troubled].into_iter().for_each(|number| out.put_u64(number));
-    out
-}
-
-/// The layout of the volume has this version, too: a later one cannot be read here.
-fn parse_file_tree(bytes: &[u8]) -> Result<FileTreeFacts, FormatError> {
-    let mut reader = ByteReader::new(bytes);
-    match reader.u8().within(WHAT)? {
-        FILE_TREE_VERSION => {}
-        _ => return Err(FormatError::UnknownField { what: WHAT, tag: FILE_TREE }),
-    }
-    let mut number = || reader.u64().within(WHAT);
-    Ok(FileTreeFacts { inodes: number()?, content_bytes: number()?, troubled: number()? })
 }
 
 /// Size, chunk size, level and root of a tree, as points and leases hold them.
@@ -439,17 +411,6 @@ mod tests {
             ..full
         };
         assert_eq!(Point::parse(&bare.encode()), Ok(bare));
-    }
-
-    #[test]
-    fn a_tree_of_files_is_refused_by_whoever_does_not_know_it() {
-        let bytes = point().encode();
-        let before = Fields::parse(&bytes, WHAT, &[TREE, OMITTED]).unwrap_err();
-        assert_eq!(before, FormatError::UnknownField { what: WHAT, tag: 0x8002 });
-        let mut later = point().encode();
-        let at = later.len() - 25;
-        later[at] = FILE_TREE_VERSION + 1;
-        assert_eq!(Point::parse(&later), Err(FormatError::UnknownField { what: WHAT, tag: 0x8002 }));
     }
 
     #[test]
