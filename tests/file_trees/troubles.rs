@@ -4,10 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use icecore::files::{Crossing, ReaderChoice, reader};
+use icecore::files::{Crossing, FileReader, ReaderChoice, ReaderReport, Reading, Request, reader};
 use icecore::filesystem::{Links, resolve};
 use icecore::filetree::TroubleKind;
 use icecore::job::backup::FilesRequest;
@@ -20,6 +20,46 @@ use crate::world::noise;
 
 const PLAIN: Exactness = Exactness { holes: false, sockets: true };
 
+/// A reader whose files change once they are open: what was begun waits until its file is, and has been written to since.
+#[derive(Debug)]
+struct Outrun {
+    inner: Box<dyn FileReader>,
+    writes: Arc<AtomicU64>,
+}
+
+impl FileReader for Outrun {
+    fn begin(&mut self, request: Request) -> Reading {
+        let name = request.name.clone();
+        let reading = self.inner.begin(request);
+        if name.as_bytes() == b"log" {
+            while !is_open("log") {
+                thread::yield_now();
+            }
+            let enough = self.writes.load(Ordering::Relaxed) + 200;
+            while self.writes.load(Ordering::Relaxed) < enough {
+                thread::yield_now();
+            }
+        }
+        reading
+    }
+
+    fn report(&self) -> &ReaderReport {
+        self.inner.report()
+    }
+}
+
+/// True if this process has a file of this name open for reading.
+fn is_open(name: &str) -> bool {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let is_it = |number: &str| {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();
+        let is_read_only = flags.trim().ends_with('0');
+        is_read_only && fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|path| path.ends_with(name))
+    };
+    descriptors.filter_map(|entry| entry.file_name().into_string().ok()).any(|number| is_it(&number))
+}
+
 #[test]
 fn a_file_that_changes_whenever_it_is_read_is_kept_and_named() {
     for choice in [ReaderChoice::Threads, ReaderChoice::Auto] {
@@ -27,18 +67,20 @@ fn a_file_that_changes_whenever_it_is_read_is_kept_and_named() {
         let tree = rig.tree();
         fs::write(tree.join("log"), noise(16 << 20, 1)).unwrap();
         fs::write(tree.join("still"), "still").unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let writer = {
-            let (stop, path) = (Arc::clone(&stop), tree.join("log"));
+            let (stop, writes, path) = (Arc::clone(&stop), Arc::clone(&writes), tree.join("log"));
             thread::spawn(move || {
                 let mut file = OpenOptions::new().append(true).open(path).unwrap();
                 while !stop.load(Ordering::Relaxed) {
                     file.write_all(b"another line\n").unwrap();
+                    writes.fetch_add(1, Ordering::Relaxed);
                     thread::yield_now();
                 }
             })
         };
-        let report = rig.run_with(&rig.request(&tree), reader(choice).unwrap().as_mut()).unwrap();
+        let mut outrun = Outrun { inner: reader(choice).unwrap(), writes };
+        let report = rig.run_with(&rig.request(&tree), &mut outrun).unwrap();
         stop.store(true, Ordering::Relaxed);
         writer.join().unwrap();
         assert_eq!(report.troubles.len(), 1, "{:?}", report.troubles);
