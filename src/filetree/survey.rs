@@ -90,11 +90,8 @@ pub fn survey<'a>(request: SurveyRequest<'a>, progress: &dyn Progress, cancel: &
     let opener = Opener::new(root, request.crossing);
     let (troubles, vanished) = (Troubles::default(), Vanished::default());
     let survey = Survey { request, ledger, numbers, opener, troubles, vanished, content_bytes: 0, work_bytes: 0 };
-    let mut walk = Walk { survey, mount: facts.mount, device: facts.device };
+    let mut walk = Walk { survey, cancel, mount: facts.mount, device: facts.device };
     while let Some((number, known)) = walk.survey.ledger.pop_waiting()? {
-        if cancel.is_cancelled() {
-            return Err(FileTreeError::Cancelled);
-        }
         walk.directory(number, known)?;
     }
     let mut survey = walk.survey;
@@ -102,8 +99,9 @@ pub fn survey<'a>(request: SurveyRequest<'a>, progress: &dyn Progress, cancel: &
     Ok(survey)
 }
 
-struct Walk<'a> {
+struct Walk<'a, 'c> {
     survey: Survey<'a>,
+    cancel: &'c Cancel,
     mount: Option<u64>,
     device: u64,
 }
@@ -117,7 +115,7 @@ struct Listing {
     inner: Vec<(u64, bool)>,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     fn directory(&mut self, number: u64, known: bool) -> Result<(), FileTreeError> {
         let old = match self.survey.request.earlier.filter(|_| known) {
             Some(earlier) => earlier.record(number)?,
@@ -174,6 +172,9 @@ impl Walk<'_> {
     }
 
     fn batch(&mut self, listing: &mut Listing, mut names: Vec<CString>) -> Result<(), FileTreeError> {
+        if self.cancel.is_cancelled() {
+            return Err(FileTreeError::Cancelled);
+        }
         names.sort_unstable();
         names.iter().try_for_each(|name| self.entry(listing, name))
     }
