@@ -56,7 +56,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: rules::CELLAR,
         floor: 9,
-        may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage", "job", "rpc"],
+        may_use: &["base", "device", "store", "repository", "filesystem", "catalog", "salvage", "tracking", "job", "rpc"],
     },
 ];
 
