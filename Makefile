@@ -1,7 +1,7 @@
 # A thin index of what can be done here; each line says how.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-vm lint bench bench-peers soak fuzz
+.PHONY: help setup build demo test test-vm lint bench bench-trees bench-peers soak fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -32,6 +32,9 @@ lint: ## format, clippy, documentation and licences, each without a warning
 
 bench: ## measure the parts (criterion)
 	cargo bench --locked --features testkit
+
+bench-trees: build ## measure trees of small files beside restic and cp on this machine
+	@scripts/bench/trees.sh
 
 bench-peers: build ## measure side by side with restic and borg on this machine
 	@scripts/setup.sh peers

@@ -1,4 +1,4 @@
-//! ext2/3/4 and XFS read without mounting: files, names and attributes as the kernel would show them after recovery.
+//! ext2/3/4, XFS and file trees of our own read without mounting: files, names and attributes as the kernel would show them after recovery.
 //!
 //! ```text
 //!   ReadAt (device | image | recovery point)
@@ -16,6 +16,7 @@ mod error;
 mod ext;
 mod face;
 mod fields;
+pub mod file_tree;
 mod inode;
 mod layout;
 mod mend;

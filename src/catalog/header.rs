@@ -60,6 +60,7 @@ impl Header {
             Kind::Ext3 => 2,
             Kind::Ext4 => 3,
             Kind::Xfs => 4,
+            Kind::FileTree => 5,
         }
     }
 
@@ -130,6 +131,7 @@ pub fn filesystem_of(code: u8) -> Option<Kind> {
         2 => Some(Kind::Ext3),
         3 => Some(Kind::Ext4),
         4 => Some(Kind::Xfs),
+        5 => Some(Kind::FileTree),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! One file per command: plain settings in, an outcome out.
 
 pub(super) mod backup;
+pub(super) mod backup_files;
 pub(super) mod cat;
 pub(super) mod check;
 pub(super) mod check_volume;

@@ -1,5 +1,6 @@
 //! Hands each command its settled settings.
 
+use super::args::backup::BackupTask;
 use super::args::{self, Command};
 use super::commands;
 use super::context::Context;
@@ -16,7 +17,10 @@ pub(super) fn dispatch(command: Command, context: Context) -> anyhow::Result<Out
     }
     match command {
         Command::Init(args) => run!(init, args.settle()?),
-        Command::Backup(args) => run!(backup, args.settle()?),
+        Command::Backup(args) => match args.settle()? {
+            (BackupTask::Volume(settings), voice) => run!(backup, (*settings, voice)),
+            (BackupTask::Files(settings), voice) => run!(backup_files, (settings, voice)),
+        },
         Command::Points(args) => run!(points, args.settle()?),
         Command::Diff(args) => run!(diff, args.settle()?),
         Command::Find(args) => run!(find, args.settle()?),

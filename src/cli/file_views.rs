@@ -176,6 +176,7 @@ pub(super) fn filesystem_name(kind: Kind) -> &'static str {
         Kind::Ext3 => "ext3",
         Kind::Ext4 => "ext4",
         Kind::Xfs => "xfs",
+        Kind::FileTree => "files",
     }
 }
 

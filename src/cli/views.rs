@@ -9,6 +9,7 @@ use crate::base::finding::Finding;
 use crate::catalog::filesystem_of;
 use crate::repository::format::catalog::CatalogSummary;
 use crate::repository::format::changes::ChangeSource;
+use crate::repository::format::file_tree::FileTreeFacts;
 use crate::repository::format::point::Consistency;
 use crate::repository::format::verdict::Verdict;
 use crate::repository::{ListedPoint, Verdicts};
@@ -96,6 +97,7 @@ pub(super) struct PointView {
     omitted_bytes: u64,
     incident: Option<ExtentView>,
     catalog: Option<CatalogView>,
+    file_tree: Option<FileTreeView>,
     verdicts: Vec<VerdictView>,
 }
 
@@ -111,6 +113,19 @@ struct PassedOverView {
 struct CutNameView {
     source: String,
     name: String,
+}
+
+/// What a point holds that was made from files.
+#[derive(Debug, Serialize)]
+struct FileTreeView {
+    inodes: u64,
+    troubled: u64,
+}
+
+impl From<FileTreeFacts> for FileTreeView {
+    fn from(facts: FileTreeFacts) -> Self {
+        Self { inodes: facts.inodes, troubled: facts.troubled }
+    }
 }
 
 /// What a point's file catalog holds.
@@ -159,7 +174,7 @@ impl PointView {
             source: point.source.clone(),
             host: point.host.clone(),
             writer: point.writer.clone(),
-            size_bytes: point.tree.size,
+            size_bytes: point.content_bytes(),
             chunk_bytes: point.tree.chunk_bytes,
             change_source: change_source(&changes.source),
             change_proof: proof,
@@ -187,6 +202,7 @@ impl PointView {
             omitted_bytes: point.omitted.bytes(),
             incident: point.incident.as_ref().map(ExtentView::from),
             catalog: point.catalog.as_ref().and_then(|catalog| catalog.summary.as_ref()).map(CatalogView::from),
+            file_tree: point.file_tree.map(FileTreeView::from),
             verdicts: said.iter().map(|(_, verdict)| VerdictView::from(verdict)).collect(),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::error::{FilesystemError, Object};
 use super::ext::Ext;
 use super::face::Filesystem;
+use super::file_tree::FileTree;
 use super::partition::{Partition, partitions};
 use super::xfs::Xfs;
 use crate::base::io::ReadAt;
@@ -48,6 +49,9 @@ const SIGNATURES: &[Signature] = &[
 
 /// Opens the filesystem that begins at the first byte of `source`, and replays its journal or log in memory.
 pub fn open(source: Arc<dyn ReadAt>) -> Result<Box<dyn Filesystem>, FilesystemError> {
+    if FileTree::is_here(&*source) {
+        return Ok(Box::new(FileTree::open(source)?));
+    }
     if has(&*source, 0, XFS_MAGIC) {
         return Ok(Box::new(Xfs::open(source)?));
     }

@@ -21,6 +21,8 @@ pub enum Kind {
     Ext4,
     /// XFS.
     Xfs,
+    /// A tree of files that was taken from any mounted filesystem.
+    FileTree,
 }
 
 impl fmt::Display for Kind {
@@ -30,6 +32,7 @@ impl fmt::Display for Kind {
             Self::Ext3 => "ext3",
             Self::Ext4 => "ext4",
             Self::Xfs => "XFS",
+            Self::FileTree => "file tree",
         })
     }
 }

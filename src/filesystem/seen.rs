@@ -24,6 +24,12 @@ impl SeenInodes {
         *bits |= bit;
         Some(is_new)
     }
+
+    /// True if the number was added.
+    #[must_use]
+    pub fn contains(&self, number: u64) -> bool {
+        self.words.get(&(number / 64)).is_some_and(|bits| bits & 1 << (number % 64) != 0)
+    }
 }
 
 #[cfg(test)]
@@ -39,6 +45,7 @@ mod tests {
         for number in [0, 1, 63, 64, u64::MAX] {
             assert_eq!(seen.insert(number), Some(false), "{number}");
         }
+        assert!(!seen.contains(2) && seen.contains(63) && !seen.contains(128));
         assert_eq!(seen.insert(2), Some(true));
     }
 }

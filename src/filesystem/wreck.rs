@@ -167,5 +167,8 @@ pub fn salvage(source: Arc<dyn ReadAt>) -> Result<Box<dyn Wreck>, FilesystemErro
 
 /// Opens what is left of a volume of which no superblock is, by that of an earlier state. Whether it is one is for the caller to know.
 pub fn salvage_as(source: Arc<dyn ReadAt>, earlier: &dyn ReadAt) -> Result<Box<dyn Wreck>, FilesystemError> {
-    Ok(Box::new(Ext::salvage_as(source, earlier)?))
+    match Xfs::salvage_as(Arc::clone(&source), earlier) {
+        Ok(wreck) => Ok(Box::new(wreck)),
+        Err(_) => Ok(Box::new(Ext::salvage_as(source, earlier)?)),
+    }
 }

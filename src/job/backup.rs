@@ -9,6 +9,7 @@
 mod audit;
 mod capture;
 mod catalog;
+mod files;
 mod free;
 mod omission;
 mod pipeline;
@@ -17,6 +18,7 @@ mod plan;
 pub use audit::{AuditPolicy, audit_sample_chunks};
 pub use capture::{LiveReport, LiveVolume, Written};
 pub use catalog::{CatalogOutcome, CatalogRequest, MadeCatalog, OpenFilesystem};
+pub use files::{FilesReport, FilesRequest, backup_files};
 pub use free::{FreeSpace, free_space, unwritten_space};
 
 use crate::base::cancel::Cancel;
@@ -33,7 +35,7 @@ use crate::repository::format::node::FAN_OUT_U64;
 use crate::repository::format::point::Consistency;
 use crate::repository::{Gaps, ListedPoint, PointFacts, PointWriter, Repository, WriterOptions};
 use crate::tracking::{self, ChangePlan, ChangeSource, PlanPolicy, Told};
-use capture::Capture;
+use capture::{Capture, Captured};
 use pipeline::{Pipeline, ReadOutcome};
 use plan::Plan;
 
@@ -132,8 +134,9 @@ fn back_up(
 ) -> Result<BackupReport, JobError> {
     let clock = repository.environment().clock.clone();
     let started = clock.monotonic();
-    let previous = newest_point(repository, request, progress)?;
-    let chunk_bytes = chunk_size(repository, request, previous.as_ref())?;
+    let previous = newest_point(repository, &request.volume, progress)?;
+    refuse_other_kind(previous.as_ref(), false)?;
+    let chunk_bytes = chunk_size(repository, request.chunk_bytes, previous.as_ref())?;
     let mut reader = open_reader(WINDOW_BYTES.max(chunk_bytes.into()))?;
     let mut planned = whose_word(request, previous.as_ref(), sources, progress)?;
     let told = planned.told.as_ref().map(|told| &told.ranges);
@@ -161,30 +164,29 @@ fn back_up(
     }
     let resumed = writer.is_resumed();
     progress.begin("backing up", plan.bytes());
-    let pipeline = Pipeline { workers: request.workers.max(1), omitted: plan.omitted(), progress, cancel };
+    let pipeline = Pipeline { workers: request.workers.max(1), progress, cancel };
     let window_bytes = WINDOW_BYTES.max(chunk_bytes.into());
-    let mut outcome = match pipeline.run(reader.as_mut(), plan.windows(window_bytes), &mut writer) {
+    let mut outcome = match pipeline.run(reader.as_mut(), plan.windows(window_bytes), plan.omitted(), &mut writer) {
         Ok(outcome) => outcome,
         Err(error) => return Err(give_up(writer, error)),
     };
     let live = match live {
         Some(live) => {
             let size = reader.size();
-            // What is left out of the first round, if anything is, was decided before it began.
-            let pipeline = Pipeline { omitted: &ExtentSet::new(), ..pipeline };
             let capture = Capture { live: &mut *live, pending, pipeline: &pipeline, size, chunk_bytes, window_bytes };
-            let report = match capture.run(reader.as_mut(), &mut writer, &mut outcome) {
-                Ok(report) => report,
+            let Captured { report, cut_name } = match capture.run(reader.as_mut(), &mut writer, &mut outcome) {
+                Ok(captured) => captured,
                 Err(error) => return Err(give_up(writer, error)),
             };
             planned.cut_names.retain(|word| word.rung != Rung::Epoch);
-            planned.cut_names.extend(live.cut_name());
+            planned.cut_names.extend(cut_name);
             Some(report)
         }
         None => None,
     };
     let gaps = Gaps { lost_at_source: outcome.unreadable.clone(), omitted: plan.omitted().clone() };
-    let catalog = catalog::make(repository, request, previous.as_ref(), gaps, &mut writer, progress)?;
+    let trusted = previous.as_ref().filter(|_| !request.full);
+    let catalog = catalog::make(repository, request.catalog.as_ref(), trusted, gaps, &mut writer, progress)?;
     let facts = PointFacts {
         cut: request.cut,
         source: request.source.clone(),
@@ -197,6 +199,7 @@ fn back_up(
         omitted: plan.omitted().clone(),
         incident,
         read_bytes: outcome.read_bytes,
+        file_tree: None,
         duration_ms: u64::try_from((clock.monotonic().saturating_sub(started)).as_millis()).unwrap_or(u64::MAX),
     };
     let point = writer.commit(facts)?;
@@ -215,25 +218,32 @@ fn give_up(writer: PointWriter, error: JobError) -> JobError {
     }
 }
 
-fn newest_point(
-    repository: &Repository,
-    request: &BackupRequest,
-    progress: &dyn Progress,
-) -> Result<Option<ListedPoint>, JobError> {
-    let (newest, damaged) = repository.newest_basis(&request.volume)?;
+fn newest_point(repository: &Repository, volume: &str, progress: &dyn Progress) -> Result<Option<ListedPoint>, JobError> {
+    let (newest, damaged) = repository.newest_basis(volume)?;
     damaged.iter().for_each(|error| progress.warn(&error.to_string()));
     Ok(newest)
 }
 
-fn chunk_size(repository: &Repository, request: &BackupRequest, previous: Option<&ListedPoint>) -> Result<u32, JobError> {
+/// A volume is a device's bytes or a tree of files, and stays what it is.
+fn refuse_other_kind(previous: Option<&ListedPoint>, files: bool) -> Result<(), JobError> {
+    let Some(point) = previous.filter(|point| point.point.file_tree.is_some() != files) else { return Ok(()) };
+    let volume = &point.point.volume;
+    Err(JobError::Refused(if files {
+        format!("volume {volume:?} holds the blocks of a device; give the tree of files another name with --volume")
+    } else {
+        format!("volume {volume:?} holds a tree of files; back it up with --files, or give the device another name with --volume")
+    }))
+}
+
+fn chunk_size(repository: &Repository, wanted: Option<u32>, previous: Option<&ListedPoint>) -> Result<u32, JobError> {
     let own = previous.map(|point| point.point.tree.chunk_bytes);
-    match (request.chunk_bytes, own) {
+    match (wanted, own) {
         (Some(asked), _) if !is_chunk_size(asked) => {
             Err(JobError::Refused(format!("a chunk size is a power of two from 4 KiB to 1 MiB, not {asked} bytes")))
         }
         (Some(asked), Some(own)) if asked != own => Err(JobError::Refused(format!(
             "volume {:?} has chunks of {own} bytes and keeps them; leave --chunk out, or give the volume another name",
-            request.volume
+            previous.map_or("", |point| point.point.volume.as_str())
         ))),
         (Some(asked), _) => Ok(asked),
         (None, own) => Ok(own.unwrap_or(repository.config().chunk_bytes)),

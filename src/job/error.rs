@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::IoError;
 use crate::filesystem::FilesystemError;
+use crate::filetree::FileTreeError;
 use crate::repository::{CodecError, RepositoryError};
 use crate::salvage::SalvageError;
 use crate::store::StoreErrorKind;
@@ -30,6 +31,9 @@ pub enum JobError {
     /// Too little is left of a volume, or there is no room for what was found.
     #[error(transparent)]
     Salvage(SalvageError),
+    /// A tree of files could not be laid out.
+    #[error(transparent)]
+    FileTree(FileTreeError),
     /// The target of an extraction failed.
     #[error("cannot {act} {path}; {advice}")]
     Target {
@@ -89,6 +93,16 @@ pub enum JobError {
     Cancelled,
 }
 
+impl From<FileTreeError> for JobError {
+    fn from(error: FileTreeError) -> Self {
+        match error {
+            FileTreeError::Cancelled | FileTreeError::Stopped => Self::Cancelled,
+            FileTreeError::Earlier(error) => Self::Filesystem(error),
+            error => Self::FileTree(error),
+        }
+    }
+}
+
 impl From<SalvageError> for JobError {
     fn from(error: SalvageError) -> Self {
         match error {
@@ -141,11 +155,16 @@ impl JobError {
             Self::Io(IoError::Missing { .. }) | Self::IncompletePoint { .. } | Self::Damaged { .. } | Self::ReadBack { .. } => {
                 JobErrorKind::Damage
             }
-            Self::Refused(_) => JobErrorKind::Refused,
+            Self::FileTree(FileTreeError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => JobErrorKind::NotFound,
+            Self::Refused(_) | Self::FileTree(FileTreeError::Full { .. } | FileTreeError::TooMany) => JobErrorKind::Refused,
             Self::Io(IoError::Os { source, .. }) => system_kind(source),
-            Self::Io(_) | Self::Codec(_) | Self::Worker(_) | Self::Target { .. } | Self::Output(_) | Self::Salvage(_) => {
-                JobErrorKind::Failure
-            }
+            Self::FileTree(_)
+            | Self::Io(_)
+            | Self::Codec(_)
+            | Self::Worker(_)
+            | Self::Target { .. }
+            | Self::Output(_)
+            | Self::Salvage(_) => JobErrorKind::Failure,
         }
     }
 }

@@ -101,6 +101,7 @@ mod tests {
                 writer: String::new(),
                 host: String::new(),
                 catalog: None,
+                file_tree: None,
                 tree: Tree { size: 0, chunk_bytes: 16384, level: 0, root: NodeRef::Hole },
             },
         }

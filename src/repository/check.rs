@@ -99,7 +99,7 @@ impl Repository {
             packs.keys().try_for_each(|pack| self.check_pack_ends(*pack, &mut report))?;
         }
 
-        let total = listing.points.iter().fold(0u64, |total, point| total.saturating_add(point.point.tree.size));
+        let total = listing.points.iter().fold(0u64, |total, point| total.saturating_add(point.point.content_bytes()));
         progress.begin("checking", total);
         let mut visitor = CheckVisitor {
             repository: self,
@@ -118,7 +118,7 @@ impl Repository {
                 visitor.tree = Some(catalog.tree);
                 walk(&catalog.tree, &mut self.fetcher(), &self.ring, &mut visitor)?;
             }
-            progress.step(Step { done_bytes: point.point.tree.size, new_bytes: 0 });
+            progress.step(Step { done_bytes: point.point.content_bytes(), new_bytes: 0 });
         }
         let bad = visitor.bad;
         progress.finish();

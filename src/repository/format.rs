@@ -13,6 +13,7 @@ pub mod condemned;
 pub mod config;
 pub mod envelope;
 mod fields;
+pub mod file_tree;
 pub mod frame;
 pub mod keyring;
 pub mod lease;

@@ -18,6 +18,7 @@ use super::codec::FrameCompressor;
 use super::error::RepositoryError;
 use super::format::catalog::Catalog;
 use super::format::changes::ChangeRecord;
+use super::format::file_tree::FileTreeFacts;
 use super::format::frame::{Codec, FrameKind};
 use super::format::node::{ChunkEntry, FAN_OUT, FAN_OUT_U64, FrameRef, NodeRef};
 use super::format::point::{Consistency, Point, Previous, Statistics, Tree};
@@ -82,6 +83,8 @@ pub struct PointFacts {
     pub read_bytes: u64,
     /// From start to now, in milliseconds.
     pub duration_ms: u64,
+    /// The volume is a tree of files.
+    pub file_tree: Option<FileTreeFacts>,
 }
 
 /// Decoded nodes of the old tree at hand while a tree is built.
@@ -303,6 +306,7 @@ impl PointWriter {
             writer: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
             host: self.options.host.clone(),
             catalog: self.catalog,
+            file_tree: facts.file_tree,
             tree: finished.tree,
         }
     }

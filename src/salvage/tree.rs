@@ -51,16 +51,20 @@ impl PiecedTree {
         progress.begin("finding inodes", 0);
         inodes::scan(wreck.as_ref(), &finds, cancel)?;
         inodes::add_older(wreck.as_ref(), &finds, cancel)?;
-        progress.begin("comparing claims", 0);
-        claims::find_double(&finds)?;
-        claims::find_misled(wreck.as_ref(), &finds)?;
-        let mut accounts = claims::find_free(wreck.as_ref(), &finds)?;
+        claims::index(&finds)?;
+        let mut accounts = Vec::new();
         if homes::are_wanted(&finds, wreck.root().0)? {
             progress.begin("finding directories", wreck.volume().size());
             homes::collect(wreck.as_ref(), &finds, progress, cancel)?;
             homes::settle(wreck.as_ref(), &finds)?;
             accounts.extend(homes::beyond_limit(&finds)?);
+            // Names that were found there may lead to more lost inodes.
+            inodes::add_older(wreck.as_ref(), &finds, cancel)?;
         }
+        progress.begin("comparing claims", 0);
+        claims::find_double(&finds)?;
+        claims::find_misled(wreck.as_ref(), &finds)?;
+        accounts.extend(claims::find_free(wreck.as_ref(), &finds)?);
         if !pasts.is_empty() {
             progress.begin("asking earlier points", 0);
             past::fill(wreck.as_ref(), &finds, &pasts)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Changes whenever a map does, so that one version never reads the maps of another.
-pub(super) const LAYOUT: u64 = 1;
+pub(super) const LAYOUT: u64 = 2;
 /// Places for tracked disks.
 pub(super) const MAX_DISKS: u32 = 1024;
 /// Places where a disk may lie, from that of its number on.
@@ -67,7 +67,7 @@ pub(super) fn early_place(diskseq: u64) -> (u32, u64) {
 }
 /// A bio on its way: index, then a flight.
 pub(super) type BioEntry = [u64; 5];
-/// Sectors counted on one processor, and a reserve.
+/// Sectors counted on one processor: when they were completed, of bio disks when they were queued; and when they were issued.
 pub(super) type Tally = [u64; 2];
 /// Layout, a reserve, identity, and the newest disk when each regime was attached.
 pub(super) type Instance = [u64; 6];

@@ -116,10 +116,10 @@ impl Maps {
         self.bitmap_numbers.get(&index, 0).map_err(failed("read"))
     }
 
-    /// Sectors that the programs have counted for a disk.
-    pub(super) fn counted_sectors(&self, index: u32) -> Result<u64, TrackingError> {
+    /// Sectors that the programs have counted for a disk: when they were completed, and when they were issued.
+    pub(super) fn counted_sectors(&self, index: u32) -> Result<Tally, TrackingError> {
         let values = self.tallies.get(&index, 0).map_err(failed("count in"))?;
-        Ok(values.iter().filter_map(|tally| tally.first()).fold(0, |sum, sectors| sum.wrapping_add(*sectors)))
+        Ok(values.iter().fold([0, 0], |sum, tally| [sum[0].wrapping_add(tally[0]), sum[1].wrapping_add(tally[1])]))
     }
 
     pub(super) fn identity(&self) -> Result<[u8; 16], TrackingError> {

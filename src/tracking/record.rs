@@ -111,13 +111,14 @@ impl Record {
 impl Base {
     fn encode(&self, out: &mut Vec<u8>) {
         self.token.encode(out);
-        let (kind, ahead) = match self.witness {
-            Witness::Ahead(ahead) => (0, ahead),
-            Witness::Busy => (1, 0),
-            Witness::Silent => (2, 0),
+        let (kind, completed, issued) = match self.witness {
+            Witness::Ahead { completed, issued } => (0, completed, issued),
+            Witness::Busy => (1, 0, 0),
+            Witness::Silent => (2, 0, 0),
         };
         out.put_u8(kind);
-        out.put_u64(ahead.cast_unsigned());
+        out.put_u64(completed.cast_unsigned());
+        out.put_u64(issued.cast_unsigned());
         // There are five programs, of which a regime has two or three.
         out.put_u8(u8::try_from(self.programs.len()).unwrap_or(u8::MAX));
         for program in &self.programs {
@@ -133,10 +134,10 @@ impl Base {
 
     fn decode(reader: &mut ByteReader<'_>) -> Result<Option<Self>, Truncated> {
         let token = ChainToken::decode(reader)?;
-        let witness = match (reader.u8()?, reader.u64()?) {
-            (0, ahead) => Witness::Ahead(ahead.cast_signed()),
-            (1, _) => Witness::Busy,
-            (2, _) => Witness::Silent,
+        let witness = match (reader.u8()?, reader.u64()?.cast_signed(), reader.u64()?.cast_signed()) {
+            (0, completed, issued) => Witness::Ahead { completed, issued },
+            (1, ..) => Witness::Busy,
+            (2, ..) => Witness::Silent,
             _ => return Ok(None),
         };
         let programs = (0..reader.u8()?).map(|_| decode_program(reader)).collect::<Result<_, _>>()?;
@@ -157,7 +158,8 @@ mod tests {
 
     fn record() -> Record {
         let program = Attachment { link: 1, program: 2, tag: [3; 8], misses: 4 };
-        let base = Base { token: sample(), programs: vec![Some(program), None], witness: Witness::Ahead(-5) };
+        let base =
+            Base { token: sample(), programs: vec![Some(program), None], witness: Witness::Ahead { completed: -5, issued: 7 } };
         Record { index: 6, regime: Regime::Bios, chunk_bytes: 65_536, phase: Phase::Open(7), base: Some(base) }
     }
 

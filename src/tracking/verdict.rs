@@ -161,7 +161,9 @@ fn programs(last: &[Option<Attachment>], now: &[Option<Attachment>]) -> Result<(
 fn counts(regime: Regime, last: Witness, now: Witness) -> Result<(), Doubt> {
     match (last, now) {
         _ if witness::holds(regime, last, now) => Ok(()),
-        (Witness::Ahead(last), Witness::Ahead(now)) => Err(Doubt::Miscounted { sectors: now.wrapping_sub(last) }),
+        (Witness::Ahead { completed: last, .. }, Witness::Ahead { completed: now, .. }) => {
+            Err(Doubt::Miscounted { sectors: now.wrapping_sub(last) })
+        }
         (Witness::Silent, _) | (_, Witness::Silent) => Err(Doubt::Uncounted { why: "the kernel does not count (queue/iostats)" }),
         (Witness::Busy, _) | (_, Witness::Busy) => Err(Doubt::Uncounted { why: "the disk was never quiet for a moment" }),
     }
@@ -177,7 +179,7 @@ mod tests {
     }
 
     fn base() -> Base {
-        Base { token: sample(), programs: vec![program(1), program(2)], witness: Witness::Ahead(9) }
+        Base { token: sample(), programs: vec![program(1), program(2)], witness: Witness::Ahead { completed: 9, issued: 9 } }
     }
 
     fn seen() -> Seen {
@@ -187,7 +189,7 @@ mod tests {
             regime: Regime::Requests,
             flags: Flags::default(),
             programs: base().programs,
-            witness: Witness::Ahead(9),
+            witness: Witness::Ahead { completed: 9, issued: 9 },
             is_carried: true,
         }
     }
@@ -249,7 +251,7 @@ mod tests {
             (Seen { flags: Flags::HEALED, ..seen() }, "when it was over"),
             (Seen { flags: Flags(1 << 40), ..seen() }, "does not know"),
             (Seen { is_carried: false, ..seen() }, "on their way"),
-            (Seen { witness: Witness::Ahead(8), ..seen() }, "-1 sectors"),
+            (Seen { witness: Witness::Ahead { completed: 8, issued: 8 }, ..seen() }, "-1 sectors"),
             (Seen { witness: Witness::Busy, ..seen() }, "never quiet"),
             (Seen { witness: Witness::Silent, ..seen() }, "does not count"),
         ] {

@@ -117,6 +117,10 @@ fn every_output() -> Vec<Value> {
     run(&world, &["doctor", "disk"], 0);
     run(&world, &["forget", "--keep-last", "1", "--dry-run"], 0);
     run(&world, &["prune"], 0);
+    fs::create_dir(world.path("tree")).unwrap();
+    fs::write(world.path("tree/file"), "x").unwrap();
+    run(&world, &["backup", "--files", "tree"], 0);
+    run(&world, &["points", "show", "latest"], 0);
     outputs
 }
 

@@ -15,6 +15,7 @@ mod damage;
 mod degraded;
 mod devices;
 mod diff_files;
+mod file_trees;
 mod files;
 mod found;
 mod found_facts;

@@ -338,6 +338,45 @@ fn a_volume_without_any_superblock_left_is_read_by_that_of_an_earlier_point() {
 }
 
 #[test]
+fn an_xfs_volume_of_which_only_content_is_left_comes_back_by_an_earlier_point() {
+    let made = Image::make(320 * MIB, "mkfs.xfs", &["-q"]).and_then(|image| {
+        family(image.mount("")?.point());
+        Ok(image)
+    });
+    let Ok(image) = made.inspect_err(|error| testkit::skip(&error.to_string())) else { return };
+    let text = image.path().to_str().unwrap();
+    let world = World::new();
+    world.backup(text, &["--volume", "disk"]).exits(0);
+    let theirs = facts(image.mount("ro,norecovery").unwrap().point(), EXACT);
+    // Everything but the content of files is gone.
+    let intact = opened(image.path());
+    let mut bytes = vec![0; 320 << 20];
+    let before = fs::read(image.path()).unwrap();
+    let mut keep = |path: &str| {
+        let inode = resolve(intact.as_ref(), path.as_bytes(), Links::Keep).unwrap();
+        for segment in intact.map(&inode, Extent::new(0, inode.size)).unwrap() {
+            if let Source::Disk(at) = segment.source {
+                let range = at as usize..(at + segment.extent.length) as usize;
+                bytes[range.clone()].copy_from_slice(&before[range]);
+            }
+        }
+    };
+    keep("/plain");
+    keep("/home/two");
+    keep("/home/deep/down/one");
+    (0..300).for_each(|index| keep(&format!("/many/file-{index:04}")));
+    fs::write(image.path(), &bytes).unwrap();
+    world.run(&["salvage", text, "--list"]).exits(1);
+    let target = ext4(96 * MIB, |_| {}).unwrap();
+    let mounted = target.mount("").unwrap();
+    let to = mounted.point().join("out");
+    let repository = world.text("repository");
+    let run = world.run(&["salvage", text, "--history", &repository, "--to", to.to_str().unwrap()]).exits(3);
+    run.says(&format!("that of point {} is used", world.ids()[0]));
+    same_but_root(theirs, facts(&to, EXACT));
+}
+
+#[test]
 fn a_point_of_a_damaged_volume_is_salvaged_like_the_volume() {
     let Some(volume) = Volume::new() else { return };
     let world = World::new();

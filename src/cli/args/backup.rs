@@ -10,6 +10,7 @@ use super::tracker::TrackerArgs;
 use super::{JsonArgs, RepoArgs, values};
 use crate::cli::commands::backup::sources::{ChangeSettings, TrackSettings};
 use crate::cli::commands::backup::{Allocated, Settings, live};
+use crate::cli::commands::backup_files;
 use crate::cli::context::Voice;
 use crate::cli::failure::Failure;
 use crate::device::{EngineChoice, Pace};
@@ -18,17 +19,30 @@ use crate::repository::format::changes::Rung;
 use crate::repository::format::frame::Codec;
 use crate::tracking::PlanPolicy;
 
-/// Back up a block device or image file into a new recovery point
+/// Back up a block device, an image file or a mounted tree of files into a new recovery point
 ///
 /// The first backup of a volume stores all of it, every further one what has changed. A device that is mounted read-write is refused
 /// unless --live is given: read a snapshot instead. A run that was stopped is taken up again by the next one.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct BackupArgs {
     /// A block device or image file
-    source: PathBuf,
+    #[arg(required_unless_present = "files")]
+    source: Option<PathBuf>,
+    /// Back up the files below this directory instead: of a mount that has no device, such as NFS, CephFS, an overlay or a subvolume
+    ///
+    /// What looks as it did when it was read is not read again. 'ls', 'cp', 'find' and the others work on such points as on any;
+    /// 'restore' writes one to a directory.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "changed", "thin", "allocated", "live", "limit"])]
+    files: Option<PathBuf>,
+    /// With --files: go into what is mounted below DIR, too
+    #[arg(long, conflicts_with = "source")]
+    cross_mounts: bool,
+    /// With --files: read everything, and name files whose content changed although their times did not
+    #[arg(long, conflicts_with = "source")]
+    rehash: bool,
     #[command(flatten)]
     repo: RepoArgs,
-    /// Name of the volume, under which its points form a history [default: the last part of SOURCE]
+    /// Name of the volume, under which its points form a history [default: the last part of SOURCE or DIR]
     #[arg(long, value_name = "NAME", value_parser = values::volume)]
     volume: Option<String>,
     /// Read only what this file lists as changed since the newest point: lines of 'offset length' in bytes, as 'diff' prints them
@@ -102,7 +116,7 @@ pub(in crate::cli) struct BackupArgs {
     /// How the source is read: auto, uring or pread
     #[arg(long, default_value = "auto", value_parser = values::engine)]
     engine: EngineChoice,
-    /// auto makes a catalog of the files of an ext2, ext3, ext4 or XFS volume, which 'find' searches; off makes none
+    /// auto makes a catalog of the files of an ext2, ext3, ext4 or XFS volume or of DIR, which 'find' searches; off makes none
     #[arg(long, value_name = "auto|off", default_value = "auto", action = ArgAction::Set, value_parser = values::auto)]
     catalog: bool,
     /// Threads that compare and compress [default: one a core]
@@ -114,8 +128,43 @@ pub(in crate::cli) struct BackupArgs {
     json: JsonArgs,
 }
 
+/// What is backed up.
+#[derive(Debug)]
+pub(in crate::cli) enum BackupTask {
+    /// The blocks of a device or an image.
+    Volume(Box<Settings>),
+    /// The files of a mounted tree.
+    Files(backup_files::Settings),
+}
+
 impl BackupArgs {
-    pub(in crate::cli) fn settle(self) -> Result<(Settings, Voice), Failure> {
+    pub(in crate::cli) fn settle(mut self) -> Result<(BackupTask, Voice), Failure> {
+        match (self.files.take(), self.source.take()) {
+            (Some(root), _) => self.settle_files(root),
+            (None, Some(source)) => self.settle_volume(source),
+            (None, None) => Err(Failure::refused("back up what? name a device, an image, or a directory with --files")),
+        }
+    }
+
+    fn settle_files(self, root: PathBuf) -> Result<(BackupTask, Voice), Failure> {
+        let settings = backup_files::Settings {
+            volume: self.volume.map_or_else(|| base_name(&root), Ok)?,
+            location: self.repo.settle()?,
+            root,
+            cross_mounts: self.cross_mounts,
+            rehash: self.rehash,
+            chunk_bytes: self.chunk,
+            codec: self.codec,
+            full: self.full,
+            pace: self.pace,
+            engine: self.engine,
+            workers: self.workers,
+            catalog: self.catalog,
+        };
+        Ok((BackupTask::Files(settings), self.json.settle()))
+    }
+
+    fn settle_volume(self, source: PathBuf) -> Result<(BackupTask, Voice), Failure> {
         let csi = self.csi.settle()?;
         if self.allocated == Allocated::Driver && csi.is_none() {
             return Err(Failure::refused("--allocated csi asks a CSI driver; name it with --csi-endpoint"));
@@ -128,12 +177,11 @@ impl BackupArgs {
         });
         // Who freezes must know what was written until then.
         let track = self.track.or(freeze.is_some().then_some(None));
-        let track =
-            track.map(|device| TrackSettings { place, device: device.unwrap_or_else(|| self.source.clone()), cut: self.cut });
+        let track = track.map(|device| TrackSettings { place, device: device.unwrap_or_else(|| source.clone()), cut: self.cut });
         let settings = Settings {
-            volume: self.volume.map_or_else(|| base_name(&self.source), Ok)?,
+            volume: self.volume.map_or_else(|| base_name(&source), Ok)?,
             location: self.repo.settle()?,
-            source: self.source,
+            source,
             changes: ChangeSettings {
                 list: self.changed,
                 csi,
@@ -154,7 +202,7 @@ impl BackupArgs {
             workers: self.workers,
             catalog: self.catalog,
         };
-        Ok((settings, self.json.settle()))
+        Ok((BackupTask::Volume(Box::new(settings)), self.json.settle()))
     }
 }
 

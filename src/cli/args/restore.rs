@@ -9,7 +9,7 @@ use crate::cli::commands::restore::Settings;
 use crate::cli::context::Voice;
 use crate::cli::failure::Failure;
 
-/// Write a recovery point to a block device or image file, every chunk verified first
+/// Write a recovery point to a block device or image file, every chunk verified first; one of files to a directory
 ///
 /// A target that is mounted or in use is refused. One that holds data is refused unless --force is given.
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub(in crate::cli) struct RestoreArgs {
     point: String,
     #[command(flatten)]
     repo: RepoArgs,
-    /// A block device that is large enough, or a file, which is made if it is not there
+    /// A block device that is large enough, or a file, which is made if it is not there; of a point of files, a directory or a new name
     #[arg(long, value_name = "TARGET")]
     to: PathBuf,
     /// Read the target, and write only what differs; on a target that holds data, together with --force

@@ -65,9 +65,9 @@ pub(in crate::cli) enum Allocated {
 }
 
 /// Packs on their way at once: enough to hide the latency of an object store, and each holds one pack in memory.
-const UPLOAD_THREADS: usize = 4;
+pub(super) const UPLOAD_THREADS: usize = 4;
 /// A killed run loses at most this much of its stored bytes; more often would cost tree packs.
-const CHECKPOINT_BYTES: u64 = 256 << 20;
+pub(super) const CHECKPOINT_BYTES: u64 = 256 << 20;
 
 #[derive(Debug, Serialize)]
 struct View {
@@ -82,7 +82,7 @@ struct View {
 
 /// What became of the file catalog.
 #[derive(Debug, Serialize)]
-struct CatalogOutcomeView {
+pub(super) struct CatalogOutcomeView {
     state: &'static str,
     reason: Option<String>,
     parsed_inodes: Option<u64>,
@@ -151,7 +151,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
 }
 
 /// Before any thread starts, so that all of them step back. Where that is forbidden, reading gently is still gentle.
-fn step_back() {
+pub(super) fn step_back() {
     if let Err(error) = impact::lower_priority() {
         tracing::info!(%error, "the priority stays as it is");
     }

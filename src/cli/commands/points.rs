@@ -8,6 +8,7 @@ use crate::cli::outcome::Outcome;
 use crate::cli::views::{PointView, VerdictView, change_source, consistency};
 use crate::cli::{output, text, times};
 use crate::repository::format::changes::ChangeSource;
+use crate::repository::format::file_tree::FileTreeFacts;
 use crate::repository::format::point::Consistency;
 use crate::repository::format::verdict::VerdictKind;
 use crate::repository::{ListedPoint, PointListing, Repository, Verdicts};
@@ -82,7 +83,7 @@ fn table(listing: &PointListing, verdicts: &Verdicts, zone: &TimeZone) -> String
             listed.id.short(),
             point.volume.clone(),
             times::local(point.cut, zone),
-            text::size(point.tree.size),
+            text::size(point.content_bytes()),
             text::size(statistics.new_bytes),
             text::size(statistics.data_stored_bytes + statistics.tree_stored_bytes),
             change_source(&point.changes.source),
@@ -99,6 +100,8 @@ fn remarks(listed: &ListedPoint, verdicts: &Verdicts) -> Vec<&'static str> {
         (point.consistency == Consistency::Live, "live"),
         (!point.unreadable.is_empty(), "unreadable"),
         (point.incident.is_some(), "incident"),
+        (point.file_tree.is_some(), "files"),
+        (point.file_tree.is_some_and(|files| files.troubled > 0), "troubled"),
     ];
     let said = verdicts.get(&listed.id).map(Vec::as_slice).unwrap_or_default();
     let mut said: Vec<_> = said.iter().map(|(_, verdict)| verdict.kind.name()).collect();
@@ -136,7 +139,7 @@ fn describe(listed: &ListedPoint, verdicts: &Verdicts) -> String {
         ("source", point.source.clone()),
         ("host", point.host.clone()),
         ("writer", point.writer.clone()),
-        ("size", exact(point.tree.size)),
+        ("size", exact(point.content_bytes())),
         ("chunks", exact(point.tree.chunk_bytes.into())),
         ("changes", changes),
         ("state", consistency(point.consistency).to_owned()),
@@ -146,6 +149,9 @@ fn describe(listed: &ListedPoint, verdicts: &Verdicts) -> String {
         ("tree stored", exact(statistics.tree_stored_bytes)),
         ("took", format!("{} ms", statistics.duration_ms)),
     ];
+    if let Some(FileTreeFacts { inodes, troubled, .. }) = point.file_tree {
+        lines.push(("files", format!("{}, {troubled} of them not as they were", text::count(inodes, "inode"))));
+    }
     lines.extend(point.incident.map(|extent| ("incident", format!("the change list was wrong at {extent}"))));
     lines.extend(point.unreadable.as_slice().iter().map(|extent| ("unreadable", extent.to_string())));
     let said = verdicts.get(&listed.id).map(Vec::as_slice).unwrap_or_default();

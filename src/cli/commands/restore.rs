@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::default_workers;
+use super::{cp, default_workers};
 use crate::base::finding::Finding;
 use crate::cli::context::Context;
 use crate::cli::damage_views::{AffectedView, FoundElsewhereView, affected_text, say_affected, say_found_elsewhere};
 use crate::cli::failure::Failure;
 use crate::cli::outcome::Outcome;
+use crate::cli::place::Place;
 use crate::cli::views::FindingView;
 use crate::cli::{output, text};
 use crate::device::{DeviceError, SourceKind, Target, TargetOptions};
@@ -51,6 +52,9 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     let repository = context.repository(&settings.location)?;
     let listing = Context::points(&repository)?;
     let point = context.point(&listing, &settings.point)?;
+    if point.point.file_tree.is_some() {
+        return restore_files(context, point, settings);
+    }
     refuse_incomplete(point, &settings)?;
     let target = open_target(point, &settings)?;
     let options = RestoreOptions {
@@ -96,6 +100,26 @@ fn about_target(error: JobError, target: &Path) -> anyhow::Error {
         }
         other => other.into(),
     }
+}
+
+/// A tree of files goes to a directory, all of it as it was. Whoever restores wants what lends rights back, too.
+fn restore_files(context: &Context, point: &ListedPoint, settings: Settings) -> anyhow::Result<Outcome> {
+    let target = settings.target;
+    if target.exists() && !target.is_dir() {
+        let what =
+            format!("{} is no directory, and this point holds a tree of files; name a directory or a new name", target.display());
+        return Err(Failure::Refused(what).into());
+    }
+    if settings.only_differences || settings.verify {
+        return Err(Failure::refused("--only-differences and --verify are for devices; this point holds a tree of files").into());
+    }
+    let text = format!("{}:/", point.id).into();
+    let place = Place { text, location: Some(settings.location), partition: None, follow: false, live: false };
+    let (force, workers, partial) = (settings.force, settings.workers, settings.degraded);
+    cp::run(
+        context,
+        cp::Settings { place, target: cp::Target::Files(target), force, devices: true, setuid: true, partial, workers },
+    )
 }
 
 /// Said before the target is touched; the job would say it after a file was made.

@@ -73,6 +73,16 @@ impl Xfs {
     /// Opens what is left.
     pub(in crate::filesystem) fn salvage(source: Arc<dyn ReadAt>) -> Result<Self, FilesystemError> {
         let elected = election::elect(&source)?;
+        Self::salvage_by(source, elected)
+    }
+
+    /// Opens what is left of a volume by the superblock of an earlier state of it.
+    pub(in crate::filesystem) fn salvage_as(source: Arc<dyn ReadAt>, earlier: &dyn ReadAt) -> Result<Self, FilesystemError> {
+        let elected = election::of_earlier(earlier)?;
+        Self::salvage_by(source, elected)
+    }
+
+    fn salvage_by(source: Arc<dyn ReadAt>, elected: Elected) -> Result<Self, FilesystemError> {
         let source = if elected.damage.is_empty() { source } else { with_superblock(source, &elected.bytes) };
         let superblock = superblock::read(&source)?;
         let hidden = hidden(&elected, &superblock)?;

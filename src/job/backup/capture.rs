@@ -72,10 +72,16 @@ impl Capture<'_> {
         reader: &mut dyn BulkRead,
         writer: &mut PointWriter,
         outcome: &mut ReadOutcome,
-    ) -> Result<LiveReport, JobError> {
+    ) -> Result<Captured, JobError> {
         let mut report = LiveReport::default();
-        report.not_converged = self.converge(reader, writer, outcome, &mut report)?.err();
-        Ok(report)
+        let end = self.converge(reader, writer, outcome, &mut report)?;
+        // The next backup counts from the last cut only if all that was written before it is in this point.
+        let cut_name = self.live.cut_name().filter(|_| !matches!(end, End::Lost(_)));
+        report.not_converged = match end {
+            End::Converged => None,
+            End::Outrun(reason) | End::Lost(reason) => Some(reason),
+        };
+        Ok(Captured { report, cut_name })
     }
 
     fn converge(
@@ -84,31 +90,33 @@ impl Capture<'_> {
         writer: &mut PointWriter,
         outcome: &mut ReadOutcome,
         report: &mut LiveReport,
-    ) -> Result<Result<(), String>, JobError> {
+    ) -> Result<End, JobError> {
         let (mut freezes, mut last) = (0, u64::MAX);
         let mut due = match self.written()? {
             Ok(written) => self.plan(&written),
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(End::Lost(reason)),
         };
         loop {
             report.rounds += 1;
             let bytes = due.bytes();
             if report.rounds > MOST_ROUNDS || (bytes > LITTLE_BYTES && bytes >= last && report.rounds > 2) {
-                return Ok(Err(format!("writers are quicker than reading: {bytes} bytes were written while {last} were read")));
+                self.read(&due, reader, writer, outcome)?;
+                let reason = format!("writers are quicker than reading: {bytes} bytes were written while {last} were read");
+                return Ok(End::Outrun(reason));
             }
             last = bytes;
             let written = if bytes <= LITTLE_BYTES && freezes < MOST_FREEZES {
                 freezes += 1;
                 match self.freeze(&due, reader, writer, outcome, report)? {
-                    Frozen::Done => return Ok(Ok(())),
-                    Frozen::Lost(reason) => return Ok(Err(reason)),
+                    Frozen::Done => return Ok(End::Converged),
+                    Frozen::Lost(reason) => return Ok(End::Lost(reason)),
                     Frozen::TooMuch(written) => written,
                 }
             } else {
                 self.read(&due, reader, writer, outcome)?;
                 match self.live.written()? {
                     Ok(written) => written,
-                    Err(reason) => return Ok(Err(reason)),
+                    Err(reason) => return Ok(End::Lost(reason)),
                 }
             };
             due = self.plan(&written);
@@ -133,7 +141,7 @@ impl Capture<'_> {
         outcome: &mut ReadOutcome,
     ) -> Result<(), JobError> {
         writer.next_round()?;
-        let again = self.pipeline.run(reader, plan.windows(self.window_bytes), writer)?;
+        let again = self.pipeline.run(reader, plan.windows(self.window_bytes), &ExtentSet::new(), writer)?;
         outcome.read_bytes += again.read_bytes;
         outcome.unreadable = outcome.unreadable.difference(&plan.extents()).union(&again.unreadable);
         Ok(())
@@ -162,6 +170,23 @@ impl Capture<'_> {
             (Ok(written), ..) => Ok(Frozen::TooMuch(written)),
         }
     }
+}
+
+/// A capture that has ended.
+pub(super) struct Captured {
+    pub(super) report: LiveReport,
+    /// What the next backup can count from.
+    pub(super) cut_name: Option<Word>,
+}
+
+/// How it ended.
+enum End {
+    /// The point holds one moment.
+    Converged,
+    /// It holds different moments, and all that was written until the last cut.
+    Outrun(String),
+    /// It is not known what it holds.
+    Lost(String),
 }
 
 /// What came of freezing.

@@ -7,7 +7,6 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::BackupRequest;
 use crate::base::io::ReadAt;
 use crate::base::progress::Progress;
 use crate::catalog::{Basis, Built, CATALOG_PAGES, CatalogError, Earlier, build, prepare};
@@ -65,19 +64,20 @@ pub struct MadeCatalog {
     pub anew: bool,
 }
 
-/// Makes the catalog of the volume that `writer` has written, and that lacks `gaps`. An error is the writer's own.
+/// Makes the catalog of the volume that `writer` has written, and that lacks `gaps`; on that of `previous`, if it can. An error is the
+/// writer's own.
 ///
 /// The filesystem is opened anew even where free space was asked of it before: that was the source, which may change after it was
 /// read, and this is the volume as the point will hold it.
 pub(super) fn make(
     repository: &Repository,
-    request: &BackupRequest,
+    wanted: Option<&CatalogRequest>,
     previous: Option<&ListedPoint>,
     gaps: Gaps,
     writer: &mut PointWriter,
     progress: &dyn Progress,
 ) -> Result<CatalogOutcome, JobError> {
-    let Some(wanted) = &request.catalog else { return Ok(CatalogOutcome::Off) };
+    let Some(wanted) = wanted else { return Ok(CatalogOutcome::Off) };
     let finished = writer.finish_volume()?;
     let reader = Arc::new(repository.read_volume(finished.tree, gaps, wanted.beside.clone()));
     let filesystem = match (wanted.open)(reader) {
@@ -90,7 +90,7 @@ pub(super) fn make(
     };
     let maker = Maker { repository, wanted, finished: &finished, filesystem: filesystem.as_ref() };
     // A catalog of which something is missing, or that nobody here understands, is no basis.
-    let trusted = previous.filter(|_| !request.full).and_then(|point| point.point.catalog);
+    let trusted = previous.and_then(|point| point.point.catalog);
     let trusted = trusted.and_then(|catalog| Some((catalog.tree, catalog.summary.filter(|summary| summary.left_out == 0)?)));
     Ok(match maker.run(trusted, writer) {
         Ok(made) => {

@@ -1,4 +1,4 @@
-//! The threads of a backup: one reads, some cut and compress, one appends in the order of the volume.
+//! The threads of a backup: one reads or lays out, some cut and compress, one appends in the order of the volume.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
@@ -10,6 +10,7 @@ use crate::base::cancel::Cancel;
 use crate::base::extent::{Extent, ExtentSet};
 use crate::base::io::{BulkRead, IoError, Window};
 use crate::base::progress::{Progress, Step};
+use crate::filetree::LayOut;
 use crate::job::JobError;
 use crate::repository::format::point::MAX_UNREADABLE_EXTENTS;
 use crate::repository::{CutWindow, EarlierChunks, PointWriter, WindowCutter};
@@ -27,8 +28,6 @@ pub(super) struct ReadOutcome {
 #[derive(Debug)]
 pub(super) struct Pipeline<'a> {
     pub(super) workers: usize,
-    /// What is left out, besides what is read.
-    pub(super) omitted: &'a ExtentSet,
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: &'a Cancel,
 }
@@ -42,17 +41,69 @@ struct Cut {
     cut: CutWindow,
 }
 
+/// What comes next in the volume.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    /// The window that begins here.
+    Window(u64),
+    /// Whole chunks that are left out.
+    Omit(Extent),
+}
+
 /// The order in which windows were asked for, which is the order in which they are appended.
-type Order = Mutex<VecDeque<u64>>;
+type Order = Mutex<VecDeque<Next>>;
+
+/// Where windows go in.
+#[derive(Debug)]
+pub(super) struct Feed<'a> {
+    order: &'a Order,
+    to_cut: SyncSender<Window>,
+    cancel: &'a Cancel,
+}
+
+impl Feed<'_> {
+    /// Says what comes next. All of this is ascending.
+    fn expect(&self, next: Next) {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner).push_back(next);
+    }
+
+    /// Sends a window that was expected; false if nobody takes any more.
+    fn send(&self, window: Window) -> bool {
+        !self.cancel.is_cancelled() && self.to_cut.send(window).is_ok()
+    }
+}
+
+impl LayOut for Feed<'_> {
+    fn window(&mut self, window: Window) -> bool {
+        self.expect(Next::Window(window.extent.offset));
+        self.send(window)
+    }
+
+    fn omit(&mut self, extent: Extent) -> bool {
+        self.expect(Next::Omit(extent));
+        !self.cancel.is_cancelled()
+    }
+}
 
 impl Pipeline<'_> {
-    /// Reads `plan`, ascending, into `writer`.
+    /// Reads `plan`, ascending, into `writer`, and leaves out what is `omitted`.
     pub(super) fn run(
         &self,
         reader: &mut dyn BulkRead,
         plan: Box<dyn Iterator<Item = Extent> + Send + '_>,
+        omitted: &ExtentSet,
         writer: &mut PointWriter,
     ) -> Result<ReadOutcome, JobError> {
+        let (outcome, ()) = self.feed(writer, |feed| Ok(read(reader, plan, omitted, feed)?))?;
+        Ok(outcome)
+    }
+
+    /// Cuts and appends what `lay` sends.
+    pub(super) fn feed<T>(
+        &self,
+        writer: &mut PointWriter,
+        lay: impl FnOnce(&mut Feed<'_>) -> Result<T, JobError>,
+    ) -> Result<(ReadOutcome, T), JobError> {
         let order = Order::default();
         let cutters: Vec<_> = (0..self.workers).map(|_| (writer.cutter(), writer.earlier())).collect();
         let (to_cut, work) = sync_channel::<Window>(QUEUED_WINDOWS);
@@ -66,31 +117,14 @@ impl Pipeline<'_> {
             }
             drop((work, to_append));
             let appender = scope.spawn(|| self.append_in_order(cut, &order, writer));
-            let read = self.read(reader, plan, &order, to_cut);
+            let laid = lay(&mut Feed { order: &order, to_cut, cancel: self.cancel });
             let appended = appender.join().map_err(|_| JobError::Worker("appending".to_owned()))?;
             // A failed append is why the reader was stopped, so it is told first.
-            match (appended, read) {
+            match (appended, laid) {
                 (Err(error), _) => Err(error),
-                (Ok(_), Err(IoError::Cancelled)) => Err(JobError::Cancelled),
-                (Ok(_), Err(error)) => Err(error.into()),
-                (Ok(outcome), Ok(())) => Ok(outcome),
-            }
-        })
-    }
-
-    fn read(
-        &self,
-        reader: &mut dyn BulkRead,
-        plan: Box<dyn Iterator<Item = Extent> + Send + '_>,
-        order: &Order,
-        to_cut: SyncSender<Window>,
-    ) -> Result<(), IoError> {
-        let mut plan = plan.inspect(|extent| order.lock().unwrap_or_else(PoisonError::into_inner).push_back(extent.offset));
-        reader.read(&mut plan, &mut |window| {
-            if self.cancel.is_cancelled() || to_cut.send(window).is_err() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
+                (Ok(_), Err(JobError::Io(IoError::Cancelled))) => Err(JobError::Cancelled),
+                (Ok(_), Err(error)) => Err(error),
+                (Ok(outcome), Ok(laid)) => Ok((outcome, laid)),
             }
         })
     }
@@ -104,20 +138,31 @@ impl Pipeline<'_> {
     ) -> Result<ReadOutcome, JobError> {
         let mut early = BTreeMap::new();
         let mut outcome = ReadOutcome::default();
-        let mut omitted = self.omitted.as_slice().iter().peekable();
         for cut in cut {
             let cut = cut?;
             early.insert(cut.window.extent.offset, cut);
-            while let Some(next) = next_in_order(&mut early, order) {
-                while let Some(gap) = omitted.next_if(|gap| gap.offset < next.window.extent.offset) {
-                    writer.omit(*gap)?;
-                }
-                self.append(next, writer, &mut outcome)?;
-            }
+            self.append_what_is_due(&mut early, order, writer, &mut outcome)?;
         }
-        omitted.try_for_each(|gap| writer.omit(*gap))?;
+        // What is left out at the end has no window behind it.
+        self.append_what_is_due(&mut early, order, writer, &mut outcome)?;
         outcome.unreadable = coarsen(outcome.unreadable);
         Ok(outcome)
+    }
+
+    fn append_what_is_due(
+        &self,
+        early: &mut BTreeMap<u64, Cut>,
+        order: &Order,
+        writer: &mut PointWriter,
+        outcome: &mut ReadOutcome,
+    ) -> Result<(), JobError> {
+        while let Some(due) = next_in_order(early, order) {
+            match due {
+                Due::Window(cut) => self.append(cut, writer, outcome)?,
+                Due::Omit(extent) => writer.omit(extent)?,
+            }
+        }
+        Ok(())
     }
 
     fn append(&self, next: Cut, writer: &mut PointWriter, outcome: &mut ReadOutcome) -> Result<(), JobError> {
@@ -130,11 +175,40 @@ impl Pipeline<'_> {
     }
 }
 
-fn next_in_order(early: &mut BTreeMap<u64, Cut>, order: &Order) -> Option<Cut> {
+/// What can be appended now.
+enum Due {
+    Window(Cut),
+    Omit(Extent),
+}
+
+fn next_in_order(early: &mut BTreeMap<u64, Cut>, order: &Order) -> Option<Due> {
     let mut order = order.lock().unwrap_or_else(PoisonError::into_inner);
-    let next = early.remove(order.front()?)?;
+    let due = match order.front()? {
+        Next::Window(offset) => Due::Window(early.remove(offset)?),
+        Next::Omit(extent) => Due::Omit(*extent),
+    };
     order.pop_front();
-    Some(next)
+    Some(due)
+}
+
+/// Reads windows, and says between them what is left out.
+fn read(
+    reader: &mut dyn BulkRead,
+    plan: Box<dyn Iterator<Item = Extent> + Send + '_>,
+    omitted: &ExtentSet,
+    feed: &Feed<'_>,
+) -> Result<(), IoError> {
+    let mut omitted = omitted.as_slice().iter().peekable();
+    let mut plan = plan.inspect(|extent| {
+        while let Some(gap) = omitted.next_if(|gap| gap.offset < extent.offset) {
+            feed.expect(Next::Omit(*gap));
+        }
+        feed.expect(Next::Window(extent.offset));
+    });
+    reader.read(&mut plan, &mut |window| if feed.send(window) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })?;
+    drop(plan);
+    omitted.for_each(|gap| feed.expect(Next::Omit(*gap)));
+    Ok(())
 }
 
 /// Cuts windows until there are no more, or nobody wants them.

@@ -6,6 +6,7 @@ use super::bounds::{FormatError, In, expect_end};
 use super::catalog::Catalog;
 use super::changes::{self, ChangeRecord};
 use super::fields::{CRITICAL, FieldWriter, Fields};
+use super::file_tree::FileTreeFacts;
 use super::node::{FAN_OUT_U64, FrameRef, MAX_LEVEL, NodeRef, StoredNode};
 use crate::base::bytes::{ByteReader, PutBytes};
 use crate::base::clock::Timestamp;
@@ -33,6 +34,8 @@ const TRUST: u16 = 15;
 const TREE: u16 = CRITICAL;
 /// Critical: who does not know it would take what was left out for zeros.
 const OMITTED: u16 = CRITICAL | 1;
+/// Critical: who does not know it would restore half an exbibyte that no filesystem reads.
+const FILE_TREE: u16 = CRITICAL | 2;
 
 /// More unreadable extents than this are joined into coarser ones before they are recorded.
 pub const MAX_UNREADABLE_EXTENTS: usize = 65_536;
@@ -136,11 +139,19 @@ pub struct Point {
     pub host: String,
     /// The index of its files, if there is one.
     pub catalog: Option<Catalog>,
+    /// The volume is a tree of files.
+    pub file_tree: Option<FileTreeFacts>,
     /// The volume itself.
     pub tree: Tree,
 }
 
 impl Point {
+    /// How much there is to bring back: the size of the volume, or of the files in it.
+    #[must_use]
+    pub fn content_bytes(&self) -> u64 {
+        self.file_tree.map_or(self.tree.size, |facts| facts.content_bytes)
+    }
+
     /// The fields, to be sealed in an envelope.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -185,12 +196,15 @@ impl Point {
         if !self.omitted.is_empty() {
             fields.put(OMITTED, &encode_extents(self.omitted.as_slice()));
         }
+        if let Some(facts) = &self.file_tree {
+            fields.put(FILE_TREE, &facts.encode());
+        }
         fields.finish()
     }
 
     /// Reads the fields of an opened envelope.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        let fields = Fields::parse(bytes, WHAT, &[TREE, OMITTED])?;
+        let fields = Fields::parse(bytes, WHAT, &[TREE, OMITTED, FILE_TREE])?;
         let incident = fields.optional(INCIDENT).map(parse_extents).transpose()?;
         let unreadable = fields.optional(UNREADABLE).map(parse_extents).transpose()?.unwrap_or_default();
         let omitted = fields.optional(OMITTED).map(parse_extents).transpose()?.unwrap_or_default();
@@ -213,6 +227,7 @@ impl Point {
             writer: fields.text_or_empty(WRITER),
             host: fields.text_or_empty(HOST),
             catalog: fields.optional(CATALOG).map(Catalog::parse).transpose()?,
+            file_tree: fields.optional(FILE_TREE).map(|bytes| FileTreeFacts::parse(bytes, FILE_TREE)).transpose()?,
             tree: parse_tree(fields.required(TREE)?)?,
         })
     }
@@ -366,6 +381,7 @@ mod tests {
                 summary: Some(CatalogSummary { filesystem: 3, inodes: 12, ..CatalogSummary::default() }),
                 tree: Tree { size: 1 << 20, chunk_bytes: 16384, level: 0, root: NodeRef::Hole },
             }),
+            file_tree: Some(FileTreeFacts { inodes: 13, content_bytes: 14, troubled: 15 }),
             tree: Tree {
                 size: 1 << 20,
                 chunk_bytes: 16384,
@@ -386,6 +402,7 @@ mod tests {
             incident: None,
             catalog: None,
             changes: ChangeRecord::of(ChangeSource::Full),
+            file_tree: None,
             tree: Tree { root: NodeRef::Hole, ..full.tree },
             ..full
         };

@@ -257,6 +257,7 @@ fn facts() -> PointFacts {
         incident: None,
         read_bytes: 0,
         duration_ms: 0,
+        file_tree: None,
     }
 }
 

@@ -76,6 +76,7 @@ impl Scene {
             writer: String::new(),
             host: String::new(),
             catalog: None,
+            file_tree: None,
             tree,
         };
         self.repository.put_point(PointId { time: Timestamp(number), random: [1; 10] }, &point).unwrap();

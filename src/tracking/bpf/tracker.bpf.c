@@ -136,7 +136,7 @@ struct bio_flight {
 };
 struct tally {
 	u64 sectors; // of request disks when they are completed, of bio disks when they are queued
-	u64 reserved;
+	u64 issued;  // of request disks when they are issued
 };
 struct instance {
 	u64 layout;
@@ -454,10 +454,17 @@ int request_issued(u64 *ctx)
 	if (faults & FAULT_FORGET_FLIGHTS)
 		return 0;
 	struct flight *slot = slot_of(disk, request);
-	if (slot)
-		*slot = flight_of(request, header, range);
-	else
+	if (!slot) {
 		set_bits(&header->flags, FLAG_FLIGHT_LOST);
+		return 0;
+	}
+	struct flight flight = flight_of(request, header, range);
+	// What its driver has sent back is issued again, and counted once.
+	int is_again = slot->owner == flight.owner && slot->first == flight.first && slot->last_and_kind == flight.last_and_kind;
+	*slot = flight;
+	struct tally *tally = map_lookup(&tallies, &disk.index);
+	if (tally && !is_again)
+		tally->issued += request->__data_len >> 9;
 	return 0;
 }
 

@@ -73,6 +73,13 @@ pub(super) fn elect(source: &Arc<dyn ReadAt>) -> Result<Elected, FilesystemError
     }
 }
 
+/// The superblock of an earlier state of the same volume.
+pub(super) fn of_earlier(earlier: &dyn ReadAt) -> Result<Elected, FilesystemError> {
+    let reason = "no copy is left, and not enough to conclude it; that of an earlier state stands in for it".to_owned();
+    let why = FilesystemError::Lost { object: Object::Superblock, reason };
+    Candidate::alone(duplicate(earlier, 0)?).elected(Some(why))
+}
+
 /// What stands in for a superblock of which no copy is left, and what is said of it.
 fn without_copies(source: &Arc<dyn ReadAt>, testimony: &Testimony) -> Option<(Duplicate, String)> {
     if let Some(logged) = in_log(source, testimony) {
