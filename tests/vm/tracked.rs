@@ -12,7 +12,7 @@ use crate::pool::Pool;
 use crate::rig::{Rig, differences, missed, run, text};
 use crate::writers::{REACH_BYTES, Writers};
 
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 4;
 /// Small, so that a round leaves many as they were.
 const CHUNK_BYTES: u32 = 16 << 10;
 /// At least so many writes lie between two cuts.
