@@ -75,6 +75,13 @@ pub trait WindowMemory: Send + fmt::Debug {
     fn bytes(&self) -> &[u8];
 }
 
+/// Bytes of their own, which no pool waits for.
+impl WindowMemory for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
 /// One finished piece of a bulk read.
 #[derive(Debug)]
 pub struct Window {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::failure::Failure;
+use super::file_views::hex;
 use super::output;
 use super::place::{OpenSource, Origin, Place, Unlocked};
 use crate::base::io::ReadAt;
@@ -110,7 +111,7 @@ impl<'a> History<'a> {
         let known = self.states().filter(|state| is_earlier(state.filesystem.identity()));
         let pasts: Vec<Past> = known.take(MAX_PASTS).map(|State { filesystem, label, .. }| Past { filesystem, label }).collect();
         if pasts.is_empty() {
-            let uuid: String = now.uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+            let uuid = hex(&now.uuid);
             output::warn(&format!(
                 "{} holds no earlier point of this file system (UUID {uuid}); nothing can be filled in from it",
                 self.location

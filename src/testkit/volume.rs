@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::extent::{Extent, ExtentSet};
-use crate::base::io::{BulkRead, IoError, ReadAt, Window, WindowMemory, WriteAt, Zeroed};
+use crate::base::io::{BulkRead, IoError, ReadAt, Window, WriteAt, Zeroed};
 
 /// Bytes behind a lock, shared by its clones.
 #[derive(Debug, Clone, Default)]
@@ -99,15 +99,6 @@ struct MemoryReader {
     window_bytes: u64,
 }
 
-#[derive(Debug)]
-struct Copied(Vec<u8>);
-
-impl WindowMemory for Copied {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 impl BulkRead for MemoryReader {
     fn size(&self) -> u64 {
         ReadAt::size(&self.volume)
@@ -136,7 +127,7 @@ impl BulkRead for MemoryReader {
                     bytes[(gap.offset - extent.offset) as usize..(gap.end() - extent.offset) as usize].fill(0);
                 }
                 let unreadable = unreadable.as_slice().to_vec();
-                let window = Window { extent, memory: Box::new(Copied(bytes)), unreadable };
+                let window = Window { extent, memory: Box::new(bytes), unreadable };
                 if deliver(window).is_break() {
                     return Err(IoError::Cancelled);
                 }

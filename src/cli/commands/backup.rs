@@ -108,15 +108,16 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     let freezer = settings.changes.freezer(&settings.location)?;
     let list = sources::list(settings.changes.list.as_deref())?;
     let repository = context.repository(&settings.location)?;
-    let (basis, _damaged) = repository.newest_basis(&settings.volume)?;
+    let basis = if settings.changes.count_from_a_point() { repository.newest_basis(&settings.volume)?.0 } else { None };
     // The source may be a snapshot that does not exist before the cut.
-    let epoch = settings.changes.track.as_ref().map(|track| sources::epoch(context, track, basis.as_ref())).transpose()?;
+    let ended = settings.changes.track.as_ref().map(|track| sources::epoch(context, track, basis.as_ref())).transpose()?;
+    let (tracker, epoch) = ended.unzip();
     let source = Arc::new(device::open(&settings.source, &SourceOptions { live: settings.live })?);
     settings.changes.stands_still(source.mounted())?;
     let size = source.geometry().size;
     let driver = settings.changes.csi.as_ref().map(|csi| csi::Driver::new(context, csi, size)).transpose()?;
-    let mut live = match (&freezer, &settings.changes.track, &epoch) {
-        (Some(freezer), Some(track), Some(ended)) => Some(LiveDisk::new(context, track, ended, freezer)?),
+    let mut live = match (&freezer, &settings.changes.track, tracker, &epoch) {
+        (Some(freezer), Some(track), Some(tracker), Some(ended)) => Some(LiveDisk::new(context, track, tracker, ended, freezer)),
         _ => None,
     };
     let thin = settings.changes.thin.then(|| sources::thin(context, &settings, size, basis.as_ref())).transpose()?;

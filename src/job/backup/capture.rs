@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::pipeline::{Pipeline, ReadOutcome};
 use super::plan::Plan;
 use crate::base::extent::{Extent, ExtentSet};
-use crate::base::io::{BulkRead, IoError, Window, WindowMemory};
+use crate::base::io::{BulkRead, IoError, Window};
 use crate::job::JobError;
 use crate::repository::PointWriter;
 use crate::repository::format::changes::Word;
@@ -217,15 +217,6 @@ fn take(reader: &mut dyn BulkRead, plan: &Plan, window_bytes: u64) -> Result<Tak
     Ok(Taken { size: reader.size(), window_bytes, windows })
 }
 
-#[derive(Debug)]
-struct Bytes(Vec<u8>);
-
-impl WindowMemory for Bytes {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 impl BulkRead for Taken {
     fn size(&self) -> u64 {
         self.size
@@ -248,7 +239,7 @@ impl BulkRead for Taken {
                 return Err(IoError::OutOfRange { extent, size: self.size });
             };
             let (bytes, unreadable) = (mem::take(bytes), mem::take(unreadable));
-            if deliver(Window { extent, memory: Box::new(Bytes(bytes)), unreadable }).is_break() {
+            if deliver(Window { extent, memory: Box::new(bytes), unreadable }).is_break() {
                 return Err(IoError::Cancelled);
             }
         }

@@ -1,5 +1,7 @@
 //! What a backup reads: everything, or what a change list names and whatever is uncertain besides.
 
+use std::borrow::Cow;
+
 use super::omission::omittable;
 use super::{BackupRequest, uncertain};
 use crate::base::extent::{Extent, ExtentSet};
@@ -60,10 +62,10 @@ impl Plan {
     }
 
     /// What will be read.
-    pub(super) fn extents(&self) -> ExtentSet {
+    pub(super) fn extents(&self) -> Cow<'_, ExtentSet> {
         match self {
-            Self::Whole { size, omitted } => ExtentSet::whole(*size).difference(omitted),
-            Self::Listed { chunks, .. } => chunks.clone(),
+            Self::Whole { size, omitted } => Cow::Owned(ExtentSet::whole(*size).difference(omitted)),
+            Self::Listed { chunks, .. } => Cow::Borrowed(chunks),
         }
     }
 
@@ -91,7 +93,11 @@ impl Plan {
 
     /// The extents to read, ascending, none crossing a multiple of `window_bytes`.
     pub(super) fn windows(&self, window_bytes: u64) -> Box<dyn Iterator<Item = Extent> + Send + '_> {
-        Box::new(self.extents().into_iter().flat_map(move |extent| extent.cut(window_bytes)))
+        let extents: Box<dyn Iterator<Item = Extent> + Send + '_> = match self.extents() {
+            Cow::Owned(extents) => Box::new(extents.into_iter()),
+            Cow::Borrowed(extents) => Box::new(extents.as_slice().iter().copied()),
+        };
+        Box::new(extents.flat_map(move |extent| extent.cut(window_bytes)))
     }
 }
 

@@ -86,10 +86,9 @@ pub(super) struct LiveDisk<'a> {
 
 impl<'a> LiveDisk<'a> {
     /// Counts on from the cut that the backup begins with.
-    pub(super) fn new(context: &Context, track: &'a TrackSettings, ended: &Ended, freezer: &'a Freezer) -> anyhow::Result<Self> {
-        let tracker = Tracker::attach(&track.place, context.entropy.as_ref())?;
+    pub(super) fn new(context: &Context, track: &'a TrackSettings, tracker: Tracker, ended: &Ended, freezer: &'a Freezer) -> Self {
         let clock = Arc::clone(&context.clock);
-        Ok(Self { tracker, device: &track.device, token: ended.token(), freezer, frozen: None, clock })
+        Self { tracker, device: &track.device, token: ended.token(), freezer, frozen: None, clock }
     }
 
     fn learn(&mut self, cut: Cut) -> Written {

@@ -48,6 +48,11 @@ pub(in crate::cli) struct ChangeSettings {
 }
 
 impl ChangeSettings {
+    /// Whether anybody is asked what changed since the cut of the newest point.
+    pub(super) fn count_from_a_point(&self) -> bool {
+        self.track.is_some() || self.thin || self.csi.is_some()
+    }
+
     /// What is tracked must not be written between its cut and its reading, or be frozen.
     pub(super) fn stands_still(&self, mounted: &Mounted) -> Result<(), Failure> {
         match (&self.track, &self.freeze, mounted) {
@@ -91,7 +96,7 @@ impl Ended {
 }
 
 /// Ends an epoch of the tracked disk; on return the cut is past.
-pub(super) fn epoch(context: &Context, settings: &TrackSettings, basis: Option<&ListedPoint>) -> anyhow::Result<Ended> {
+pub(super) fn epoch(context: &Context, settings: &TrackSettings, basis: Option<&ListedPoint>) -> anyhow::Result<(Tracker, Ended)> {
     let mut tracker = Tracker::attach(&settings.place, context.entropy.as_ref())?;
     tracker.add(&settings.device, CHUNK_BYTES)?;
     let name = basis.and_then(|point| point.point.changes.cut_name(Rung::Epoch));
@@ -105,7 +110,7 @@ pub(super) fn epoch(context: &Context, settings: &TrackSettings, basis: Option<&
     if matches!(cut.answer, ChangeAnswer::Unknown { doubts_previous: true, .. }) {
         output::warn("what was said to have changed before the newest point may have been too little; check that point");
     }
-    Ok(Ended { token, cut })
+    Ok((tracker, Ended { token, cut }))
 }
 
 /// What the pool of a thin source says.
