@@ -94,9 +94,10 @@ impl Freezer {
 
     /// Freezes. What is held back is written out before anybody has to wait for it.
     pub fn freeze(&self) -> Result<Frozen<'_>, FreezeError> {
-        let entry = Entry::write(&self.settings.journal, &self.mount)?;
         let mut guard = Guard::start(&self.settings.guard, &self.mount, self.settings.limit)?;
         syncfs(&self.directory).map_err(|error| FreezeError::os("sync", &self.mount, error.into()))?;
+        // What stands in the journal is thawed by the next start, so nothing does that was never to be frozen.
+        let entry = Entry::write(&self.settings.journal, &self.mount)?;
         guard.arm()?;
         let mut frozen = Frozen { freezer: self, guard: Some(guard), entry: Some(entry) };
         // Writers wait from here on: what this call writes out is part of it.
@@ -113,6 +114,10 @@ impl Freezer {
     }
 }
 
+fn is_not_frozen(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput
+}
+
 /// A frozen filesystem; it is thawed when this is dropped.
 #[derive(Debug)]
 pub struct Frozen<'a> {
@@ -125,13 +130,13 @@ impl Frozen<'_> {
     /// Thaws. An error says that it may not have been frozen all the time.
     pub fn thaw(mut self) -> Result<(), FreezeError> {
         let Freezer { mount, directory, settings } = self.freezer;
-        let thawed = kernel::thaw(directory);
-        self.forget()?;
-        match thawed {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+        match kernel::thaw(directory) {
+            Ok(()) => self.forget(),
+            Err(error) if is_not_frozen(&error) => {
+                self.forget()?;
                 Err(FreezeError::Expired { mount: mount.clone(), limit: settings.limit })
             }
+            // The guard is not dismissed, and tries when its pipe ends.
             Err(error) => Err(FreezeError::os("thaw", mount, error)),
         }
     }
@@ -146,8 +151,9 @@ impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         if self.guard.is_some() {
             // Should this fail, the guard is still there.
-            let _not_frozen = kernel::thaw(&self.freezer.directory);
-            let _kept = self.forget();
+            if kernel::thaw(&self.freezer.directory).map_or_else(|error| is_not_frozen(&error), |()| true) {
+                let _kept = self.forget();
+            }
         }
     }
 }
