@@ -160,6 +160,8 @@ fn a_killed_run_leaves_nothing_and_the_next_one_is_whole() {
 fn a_tree_survives_prune_and_damage_of_it_is_named_by_file() {
     let (world, tree) = world();
     backup(&world, &[]).exits(0);
+    let packs = || files_below(&world.path("repository/packs"));
+    let older = packs();
     fs::remove_file(tree.join("etc/deep/long")).unwrap();
     fs::write(tree.join("kept"), noise(900_000, 3)).unwrap();
     backup(&world, &[]).exits(0);
@@ -170,7 +172,8 @@ fn a_tree_survives_prune_and_damage_of_it_is_named_by_file() {
     world.run(&["restore", "latest", "--to", &world.text("out")]).exits(0);
     same(&facts(&tree, PLAIN), &facts(&world.path("out"), PLAIN));
     let largest = |path: &Path| fs::metadata(path).unwrap().len();
-    let pack = files_below(&world.path("repository/packs")).into_iter().max_by_key(|path| largest(path)).unwrap();
+    // A pack of the first point may be kept for four bytes that it shares with what is gone.
+    let pack = packs().into_iter().filter(|path| !older.contains(path)).max_by_key(|path| largest(path)).unwrap();
     damage(&pack);
     world.run(&["check", "--deep"]).exits(3);
     let run = world.run(&["restore", "latest", "--to", &world.text("again")]).exits(3);
