@@ -39,7 +39,7 @@ pub use epoch_changes::EpochChanges;
 pub use error::TrackingError;
 pub use layout::{Flags, Regime};
 pub use list::{ChangeList, ChangeListError};
-pub use planner::{ChangePlan, PlanPolicy, Told, plan};
+pub use planner::{ChangePlan, Objection, PassedOver, PlanPolicy, Told, plan};
 pub use source::{Answer, ChangeSource, SourceError};
 pub use support::obstacles;
 pub use thin::ThinChanges;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use icecore::base::clock::Timestamp;
 use icecore::base::extent::{Extent, ExtentSet};
+use icecore::base::finding::Finding;
 use icecore::job::backup::{AuditPolicy, BackupReport, BackupRequest};
 use icecore::repository::Repository;
 use icecore::repository::format::changes::{ChangeSource as Known, Rung};
@@ -21,7 +22,7 @@ use icecore::store::memory::Memory;
 use icecore::testkit::manual_clock::ManualClock;
 use icecore::testkit::trial::{self, PLAIN, back_up, back_up_changed, environment, restored};
 use icecore::testkit::volume::MemoryVolume;
-use icecore::tracking::{ChangeList, PlanPolicy};
+use icecore::tracking::{ChangeList, Objection, PlanPolicy};
 use proptest::prelude::*;
 
 fn repository(seed: u64) -> (Arc<ManualClock>, Repository) {
@@ -191,6 +192,39 @@ fn who_was_caught_lying_is_not_believed_again_until_somebody_says_so() {
         .map(|report| matches!(changes(&report).source, Known::Told { .. }))
         .collect();
     assert_eq!(sources, [true, false, true, true, false, true], "every third point compares everything");
+}
+
+#[test]
+fn a_full_comparison_holds_the_word_to_what_it_finds() {
+    let (clock, repository) = repository(13);
+    let next = || clock.advance(Duration::from_secs(1));
+    let belief = PlanPolicy { compare_every: 1, trusted_again: vec![Rung::List] };
+    let request = BackupRequest { belief, ..trial::request(&repository, "v") };
+    let tell = |volume: &MemoryVolume, list: &str| {
+        next();
+        trial::run_told(&repository, &request, Some(ChangeList::parse(list).unwrap()), volume).unwrap()
+    };
+    let volume = MemoryVolume::new(volume_bytes(4 << 20, 8));
+    back_up(&repository, "v", &volume).unwrap();
+    volume.change(|bytes| bytes[1 << 20] ^= 1);
+    let right = tell(&volume, "1048576 1\n");
+    assert_eq!(right.point.point.changes.source, Known::Compare);
+    assert_eq!((right.point.point.incident, right.findings.len()), (None, 0));
+    assert_eq!(right.passed_over[0].objection, Objection::CompareDue);
+
+    // What cannot be read has not changed for all that is known.
+    volume.break_at(Extent::new(2 << 20, 512).into());
+    assert_eq!(tell(&volume, "").point.point.incident, None);
+    volume.break_at(ExtentSet::new());
+    assert_eq!(tell(&volume, "").point.point.incident, None, "and what could not be read before may be anything");
+
+    volume.change(|bytes| bytes[3 << 20] ^= 1);
+    let wrong = tell(&volume, "0 4096\n");
+    let point = &wrong.point.point;
+    assert_eq!((point.incident, &point.changes.distrusted[..]), (Some(Extent::new(3 << 20, 4096)), &[Rung::List][..]));
+    assert_eq!(wrong.passed_over.last().unwrap().objection, Objection::Caught);
+    assert!(matches!(wrong.findings[..], [Finding::ChangeListWrong { .. }]));
+    assert_eq!(restored(&repository, &wrong.point, PLAIN).unwrap().0, volume.bytes());
 }
 
 #[test]

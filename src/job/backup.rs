@@ -34,7 +34,7 @@ use crate::repository::format::frame::Codec;
 use crate::repository::format::node::FAN_OUT_U64;
 use crate::repository::format::point::Consistency;
 use crate::repository::{Gaps, ListedPoint, PointFacts, PointWriter, Repository, WriterOptions};
-use crate::tracking::{self, ChangePlan, ChangeSource, PlanPolicy, Told};
+use crate::tracking::{self, ChangePlan, ChangeSource, Objection, PassedOver, PlanPolicy, Told};
 use capture::{Capture, Captured};
 use pipeline::{Pipeline, ReadOutcome};
 use plan::Plan;
@@ -84,6 +84,8 @@ pub struct BackupReport {
     pub point: ListedPoint,
     /// What the reader of the report must know about the data.
     pub findings: Vec<Finding>,
+    /// Whose word about changes was not taken, and why.
+    pub passed_over: Vec<PassedOver>,
     /// A killed run's work was used.
     pub resumed: bool,
     /// What became of the file catalog.
@@ -149,13 +151,9 @@ fn back_up(
         let outcome =
             audit::audit(&plan, request.audit, &writer, reader.as_mut(), repository.environment().entropy.as_ref(), cancel)?;
         sampled = outcome.chunks;
-        // On a live volume, what was written since the cut may differ.
-        if let (false, Some(live)) = (outcome.mismatches.is_empty(), live.as_mut()) {
-            pending = live.written()?.unwrap_or_else(|_unknown| ExtentSet::whole(reader.size()));
-        }
-        if let Some(wrong) = outcome.mismatches.difference(&pending).as_slice().first().copied() {
+        incident = audit::contradiction(&outcome.mismatches, &mut pending, reborrow(&mut live), reader.size())?;
+        if let Some(wrong) = incident {
             progress.warn(&format!("{wrong} changed although it was said that it did not: reading the whole volume instead"));
-            incident = Some(wrong);
             plan = Plan::whole(request, reader.size(), chunk_bytes);
             writer.abandon()?;
             writer = repository.write_point(WriterOptions { whole: true, ..options })?;
@@ -164,15 +162,21 @@ fn back_up(
     }
     let resumed = writer.is_resumed();
     progress.begin("backing up", plan.bytes());
-    let pipeline = Pipeline { workers: request.workers.max(1), progress, cancel };
+    let examined = planned.examined.as_ref().zip(previous.as_ref());
+    let examined = examined.map(|(told, previous)| plan::due(&told.ranges, previous, reader.size(), chunk_bytes));
+    let pipeline = Pipeline { workers: request.workers.max(1), examined: examined.as_ref(), progress, cancel };
     let window_bytes = WINDOW_BYTES.max(chunk_bytes.into());
     let mut outcome = match pipeline.run(reader.as_mut(), plan.windows(window_bytes), plan.omitted(), &mut writer) {
         Ok(outcome) => outcome,
         Err(error) => return Err(give_up(writer, error)),
     };
+    if examined.is_some() {
+        incident = audit::contradiction(&outcome.contradicted, &mut pending, reborrow(&mut live), reader.size())?;
+        incident.iter().for_each(|wrong| progress.warn(&format!("{wrong} changed although it was said that it did not")));
+    }
     let live = match live {
         Some(live) => {
-            let size = reader.size();
+            let (size, pipeline) = (reader.size(), Pipeline { examined: None, ..pipeline });
             let capture = Capture { live: &mut *live, pending, pipeline: &pipeline, size, chunk_bytes, window_bytes };
             let Captured { report, cut_name } = match capture.run(reader.as_mut(), &mut writer, &mut outcome) {
                 Ok(captured) => captured,
@@ -186,11 +190,12 @@ fn back_up(
     };
     let gaps = Gaps { lost_at_source: outcome.unreadable.clone(), omitted: plan.omitted().clone() };
     let trusted = previous.as_ref().filter(|_| !request.full);
+    let passed_over = passed_over(&planned, incident);
     let catalog = catalog::make(repository, request.catalog.as_ref(), trusted, gaps, &mut writer, progress)?;
     let facts = PointFacts {
         cut: request.cut,
         source: request.source.clone(),
-        changes: record(request, previous.as_ref(), &plan, planned, Audited { sampled, incident }),
+        changes: record(request, previous.as_ref(), &plan, planned, Audited { sampled, incident, passed_over: &passed_over }),
         consistency: match &live {
             Some(LiveReport { not_converged: None, .. }) => Consistency::Frozen,
             _ => request.consistency,
@@ -204,7 +209,11 @@ fn back_up(
     };
     let point = writer.commit(facts)?;
     progress.finish();
-    Ok(BackupReport { point, findings: findings(incident, &outcome), resumed, catalog, live })
+    Ok(BackupReport { point, findings: findings(incident, &outcome), passed_over, resumed, catalog, live })
+}
+
+fn reborrow<'a>(live: &'a mut Option<&mut dyn LiveVolume>) -> Option<&'a mut (dyn LiveVolume + 'a)> {
+    live.as_mut().map(|live| &mut **live as &mut (dyn LiveVolume + 'a))
 }
 
 /// Keeps what was stored for the next run, unless the failure was the store's own.
@@ -282,15 +291,26 @@ fn whose_word(
     let basis = previous.filter(|_| !request.full).map(|point| &point.point.changes);
     let planned = tracking::plan(sources, basis, &request.belief)?;
     if planned.told.is_none() {
-        planned.passed_over.iter().for_each(|word| progress.warn(&format!("everything is read: {}: {}", word.rung, word.text)));
+        planned.passed_over.iter().for_each(|word| progress.warn(&format!("everything is read: {}: {}", word.by, word.reason)));
     }
     Ok(planned)
 }
 
 /// What an audit found.
-struct Audited {
+struct Audited<'a> {
     sampled: u64,
     incident: Option<Extent>,
+    passed_over: &'a [PassedOver],
+}
+
+/// Whose word is not taken, whoever was caught just now included.
+fn passed_over(planned: &ChangePlan, incident: Option<Extent>) -> Vec<PassedOver> {
+    let caught = planned.told.as_ref().or(planned.examined.as_ref()).zip(incident).map(|(told, wrong)| PassedOver {
+        by: told.by,
+        objection: Objection::Caught,
+        reason: format!("{wrong} changed although it said that it did not"),
+    });
+    planned.passed_over.iter().cloned().chain(caught).collect()
 }
 
 /// What the point keeps about changes.
@@ -299,9 +319,9 @@ fn record(
     previous: Option<&ListedPoint>,
     plan: &Plan,
     planned: ChangePlan,
-    audited: Audited,
+    audited: Audited<'_>,
 ) -> ChangeRecord {
-    let ChangePlan { told, mut passed_over, cut_names } = planned;
+    let ChangePlan { told, examined, cut_names, .. } = planned;
     let basis = previous.map(|point| &point.point.changes);
     let mut distrusted = basis.map(|basis| basis.distrusted.clone()).unwrap_or_default();
     let source = match (plan, &told, previous) {
@@ -311,13 +331,11 @@ fn record(
         (_, _, Some(_)) if !request.full => Known::Compare,
         _ => Known::Full,
     };
-    if let Some(Told { by, .. }) = told {
+    if let Some(Told { by, .. }) = told.or(examined) {
         distrusted.retain(|rung| *rung != by);
-        if let Some(wrong) = audited.incident {
-            distrusted.push(by);
-            passed_over.push(Word { rung: by, text: format!("{wrong} changed although it said that it did not") });
-        }
+        distrusted.extend(audited.incident.map(|_| by));
     }
+    let passed_over = audited.passed_over.iter().map(|word| Word { rung: word.by, text: word.reason.clone() }).collect();
     let told_in_a_row = match source {
         Known::Told { .. } => basis.map_or(0, |basis| basis.told_in_a_row).saturating_add(1),
         Known::Full | Known::Compare => 0,

@@ -37,6 +37,12 @@ impl CutWindow {
     pub fn first_chunk(&self) -> u64 {
         self.first_chunk
     }
+
+    /// Chunks that are not what the previous point has at their place; all of them where its tree is damaged.
+    #[must_use]
+    pub fn changed(&self) -> &[Extent] {
+        &self.changed
+    }
 }
 
 /// New chunks of a window, compressed together.
@@ -99,14 +105,15 @@ impl WindowCutter {
         offset / u64::from(self.chunk_bytes)
     }
 
-    /// The first chunk of `bytes` that is not what `entries` say, if there is one.
+    /// The first chunk of `bytes` that is not what `entries` say, if there is one. Where there is no entry, nothing is said.
     #[must_use]
     pub fn first_difference(&self, offset: u64, bytes: &[u8], entries: &[ChunkEntry]) -> Option<Extent> {
         let chunks = bytes.chunks(self.chunk_bytes as usize).enumerate();
-        let mut differing = chunks.filter(|(index, chunk)| match entries.get(*index).copied().unwrap_or(ChunkEntry::Hole) {
-            ChunkEntry::Hole => !is_zero(chunk),
-            ChunkEntry::Stored(stored) => self.ring.chunk_id(chunk) != stored.id,
-            ChunkEntry::StoredWithGaps(_) | ChunkEntry::Unreadable => true,
+        let mut differing = chunks.filter(|(index, chunk)| match entries.get(*index) {
+            None => false,
+            Some(ChunkEntry::Hole) => !is_zero(chunk),
+            Some(ChunkEntry::Stored(stored)) => self.ring.chunk_id(chunk) != stored.id,
+            Some(ChunkEntry::StoredWithGaps(_) | ChunkEntry::Unreadable) => true,
         });
         differing.next().map(|(index, chunk)| Extent::new(offset + index as u64 * u64::from(self.chunk_bytes), chunk.len() as u64))
     }

@@ -4,7 +4,10 @@
 //!   CSI driver ► kernel epoch ► thin pool ► list ► everything is read and compared
 //!        └─ caught to be wrong before? counts from the very cut of the last point? knows it?
 //! ```
-//! There is no way past the last rung: whatever is not known is read.
+//! There is no way past the last rung: whatever is not known is read. When a full comparison is due, the best word is asked for all the
+//! same, so that the comparison can hold it to what it finds.
+
+use std::fmt;
 
 use super::source::{Answer, ChangeSource, SourceError};
 use crate::base::extent::ExtentSet;
@@ -36,13 +39,67 @@ pub struct Told {
     pub proof: String,
 }
 
+/// Why a word is not taken, as few kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Objection {
+    /// Everything is to be compared this time.
+    CompareDue,
+    /// It was caught to be wrong before.
+    Distrusted,
+    /// The last point does not say from which cut to count.
+    Nameless,
+    /// It counts from another cut than the last point's.
+    OtherCut,
+    /// It does not know.
+    Unknown,
+    /// It was caught to be wrong now.
+    Caught,
+}
+
+impl Objection {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::CompareDue, Self::Distrusted, Self::Nameless, Self::OtherCut, Self::Unknown, Self::Caught];
+}
+
+impl fmt::Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CompareDue => "compare_due",
+            Self::Distrusted => "distrusted",
+            Self::Nameless => "nameless_cut",
+            Self::OtherCut => "other_cut",
+            Self::Unknown => "unknown",
+            Self::Caught => "caught_wrong",
+        })
+    }
+}
+
+/// A word that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Whose it is.
+    pub by: Rung,
+    /// Why, as a kind.
+    pub objection: Objection,
+    /// Why, in words.
+    pub reason: String,
+}
+
+impl PassedOver {
+    fn new(by: Rung, objection: Objection, reason: impl Into<String>) -> Self {
+        Self { by, objection, reason: reason.into() }
+    }
+}
+
 /// Whose word is taken, and what the point will keep of all that.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChangePlan {
     /// The word that is taken; without one everything is read.
     pub told: Option<Told>,
-    /// Whose is not, and why.
-    pub passed_over: Vec<Word>,
+    /// The word that would have been taken if it were not time to compare everything; it is held to what the comparison finds.
+    pub examined: Option<Told>,
+    /// Whose is not taken, and why.
+    pub passed_over: Vec<PassedOver>,
     /// What this cut is called.
     pub cut_names: Vec<Word>,
 }
@@ -61,19 +118,31 @@ pub fn plan(
     let Some(basis) = basis else { return Ok(plan) };
     for source in sources.iter_mut() {
         let by = source.rung();
-        let reason = match objection(source.as_ref(), basis, policy) {
-            Some(reason) => reason,
-            None => match source.changes()? {
-                Answer::Exact { ranges, proof } => {
-                    plan.told = Some(Told { by, ranges, proof });
-                    return Ok(plan);
-                }
-                Answer::Unknown { reason } => reason,
-            },
-        };
-        plan.passed_over.push(Word { rung: by, text: reason });
+        if let Some(passed_over) = objection(source.as_ref(), basis, policy) {
+            plan.passed_over.push(passed_over);
+            continue;
+        }
+        match (source.changes()?, compare_is_due(basis, policy)) {
+            (Answer::Exact { ranges, proof }, None) => {
+                plan.told = Some(Told { by, ranges, proof });
+                return Ok(plan);
+            }
+            (Answer::Exact { ranges, proof }, Some(reason)) => {
+                plan.examined = Some(Told { by, ranges, proof });
+                plan.passed_over.push(PassedOver::new(by, Objection::CompareDue, reason));
+                return Ok(plan);
+            }
+            (Answer::Unknown { reason }, _) => plan.passed_over.push(PassedOver::new(by, Objection::Unknown, reason)),
+        }
     }
     Ok(plan)
+}
+
+/// Why nobody's word is taken this time, if so.
+fn compare_is_due(basis: &ChangeRecord, policy: &PlanPolicy) -> Option<String> {
+    let (every, last) = (policy.compare_every, basis.told_in_a_row);
+    (every > 0 && last.saturating_add(1) >= every)
+        .then(|| format!("everything is compared every {every} points, and the last {last} took somebody's word"))
 }
 
 /// Best first. A list is the word of somebody who cannot be held to anything.
@@ -87,23 +156,21 @@ fn rank(rung: Rung) -> u8 {
 }
 
 /// Why a source need not be asked.
-fn objection(source: &dyn ChangeSource, basis: &ChangeRecord, policy: &PlanPolicy) -> Option<String> {
+fn objection(source: &dyn ChangeSource, basis: &ChangeRecord, policy: &PlanPolicy) -> Option<PassedOver> {
     let rung = source.rung();
-    if policy.compare_every > 0 && basis.told_in_a_row.saturating_add(1) >= policy.compare_every {
-        let count = basis.told_in_a_row;
-        return Some(format!(
-            "everything is compared every {} points, and the last {count} took somebody's word",
-            policy.compare_every
-        ));
-    }
-    if basis.distrusted.contains(&rung) && !policy.trusted_again.contains(&rung) {
-        return Some("it was caught to be wrong for this volume; say with --trust that it is to be believed again".to_owned());
-    }
-    match (source.counts_from(), basis.cut_name(rung)) {
-        (Some(_), None) => Some("the last point does not say what its cut was called".to_owned()),
-        (Some(from), Some(last)) if from != last => Some("it counts from another cut than that of the last point".to_owned()),
-        _ => None,
-    }
+    let (objection, reason) = if basis.distrusted.contains(&rung) && !policy.trusted_again.contains(&rung) {
+        let reason = "it was caught to be wrong for this volume; say with --trust that it is to be believed again";
+        (Objection::Distrusted, reason)
+    } else {
+        match (source.counts_from(), basis.cut_name(rung)) {
+            (Some(_), None) => (Objection::Nameless, "the last point does not say what its cut was called"),
+            (Some(from), Some(last)) if from != last => {
+                (Objection::OtherCut, "it counts from another cut than that of the last point")
+            }
+            _ => return None,
+        }
+    };
+    Some(PassedOver::new(rung, objection, reason))
 }
 
 #[cfg(test)]
@@ -156,7 +223,7 @@ mod tests {
     }
 
     fn reasons(plan: &ChangePlan) -> Vec<(Rung, &str)> {
-        plan.passed_over.iter().map(|word| (word.rung, word.text.as_str())).collect()
+        plan.passed_over.iter().map(|passed_over| (passed_over.by, passed_over.reason.as_str())).collect()
     }
 
     #[test]
@@ -189,7 +256,7 @@ mod tests {
     fn who_was_caught_to_be_wrong_is_believed_again_only_on_request() {
         let caught = ChangeRecord { distrusted: vec![Rung::List], ..basis() };
         let plan = planned(vec![exact(Rung::List, None)], Some(&caught), &PlanPolicy::default());
-        assert!(plan.told.is_none() && plan.passed_over[0].text.contains("--trust"), "{plan:?}");
+        assert!(plan.told.is_none() && plan.passed_over[0].reason.contains("--trust"), "{plan:?}");
         let again = PlanPolicy { trusted_again: vec![Rung::List], ..PlanPolicy::default() };
         assert!(planned(vec![exact(Rung::List, None)], Some(&caught), &again).told.is_some());
         assert!(planned(vec![exact(Rung::Epoch, Some("last"))], Some(&caught), &PlanPolicy::default()).told.is_some());
@@ -204,6 +271,7 @@ mod tests {
             let policy = PlanPolicy { compare_every, ..PlanPolicy::default() };
             let plan = planned(vec![exact(Rung::Epoch, Some("last"))], Some(&basis), &policy);
             assert_eq!(plan.told.is_some(), is_told, "{told_in_a_row} of {compare_every}");
+            assert_eq!(plan.examined.is_some(), !is_told, "who is not believed this time is examined");
         }
     }
 

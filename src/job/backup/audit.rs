@@ -1,8 +1,9 @@
-//! The audit of a change list: a random sample of what it calls unchanged is read and held against the previous point.
+//! The audit of what was said to have changed: a random sample of the rest is read and held against the previous point.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use super::capture::LiveVolume;
 use super::plan::Plan;
 use crate::base::cancel::Cancel;
 use crate::base::entropy::Entropy;
@@ -85,6 +86,21 @@ pub(super) fn audit(
         None if cancel.is_cancelled() => Err(JobError::Cancelled),
         None => result.map(|()| outcome).map_err(JobError::from),
     }
+}
+
+/// The first of what was `found` to have changed although it was said that it did not. On a live volume, what was written since the cut
+/// explains some of it; that is added to `pending`.
+pub(super) fn contradiction(
+    found: &ExtentSet,
+    pending: &mut ExtentSet,
+    live: Option<&mut (dyn LiveVolume + '_)>,
+    size: u64,
+) -> Result<Option<Extent>, JobError> {
+    if let (false, Some(live)) = (found.is_empty(), live) {
+        let written = live.written()?.unwrap_or_else(|_unknown| ExtentSet::whole(size));
+        *pending = pending.union(&written);
+    }
+    Ok(found.difference(pending).as_slice().first().copied())
 }
 
 /// `count` different chunks of `unlisted`, evenly at random, ascending; all of them if there are no more.

@@ -176,7 +176,8 @@ impl Task<'_> {
         };
         let survey = survey(request, self.progress, self.cancel)?;
         self.progress.begin("backing up files", survey.work_bytes);
-        let pipeline = Pipeline { workers: self.request.workers.max(1), progress: self.progress, cancel: self.cancel };
+        let pipeline =
+            Pipeline { workers: self.request.workers.max(1), examined: None, progress: self.progress, cancel: self.cancel };
         let window_bytes = WINDOW_BYTES.max(self.chunk_bytes.into());
         let laid = pipeline.feed(writer, |feed| Ok(lay(survey, self.header, reader, feed, window_bytes, self.cancel)?));
         laid.map(|(_, laid)| laid)

@@ -22,12 +22,19 @@ pub(super) struct ReadOutcome {
     pub(super) read_bytes: u64,
     /// Ranges that could not be.
     pub(super) unreadable: ExtentSet,
+    /// What changed outside of what somebody said, if that is examined: the first of it.
+    pub(super) contradicted: ExtentSet,
 }
 
+/// One contradiction is enough for an incident; on a live volume some of them may be explained.
+const MAX_CONTRADICTIONS: usize = 4096;
+
 /// How a volume is read into a writer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Pipeline<'a> {
     pub(super) workers: usize,
+    /// Whole chunks outside of which, it was said, nothing has changed since the previous point; held to what is found.
+    pub(super) examined: Option<&'a ExtentSet>,
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: &'a Cancel,
 }
@@ -39,6 +46,7 @@ const QUEUED_WINDOWS: usize = 256;
 struct Cut {
     window: Window,
     cut: CutWindow,
+    contradicted: Vec<Extent>,
 }
 
 /// What comes next in the volume.
@@ -113,7 +121,7 @@ impl Pipeline<'_> {
         thread::scope(|scope| {
             for (cutter, earlier) in cutters {
                 let (work, to_append) = (Arc::clone(&work), to_append.clone());
-                scope.spawn(move || serve(&work, cutter, earlier, &to_append));
+                scope.spawn(move || serve(&work, cutter, earlier, self.examined, &to_append));
             }
             drop((work, to_append));
             let appender = scope.spawn(|| self.append_in_order(cut, &order, writer));
@@ -170,6 +178,8 @@ impl Pipeline<'_> {
         let lost: u64 = next.window.unreadable.iter().map(|extent| extent.length).sum();
         next.window.unreadable.iter().for_each(|extent| outcome.unreadable.insert(*extent));
         outcome.read_bytes += next.window.extent.length - lost;
+        let room = MAX_CONTRADICTIONS.saturating_sub(outcome.contradicted.count());
+        next.contradicted.into_iter().take(room).for_each(|extent| outcome.contradicted.insert(extent));
         self.progress.step(Step { done_bytes: next.window.extent.length, new_bytes: next.cut.new_bytes });
         Ok(())
     }
@@ -216,12 +226,13 @@ fn serve(
     work: &Mutex<Receiver<Window>>,
     mut cutter: WindowCutter,
     mut earlier: EarlierChunks,
+    examined: Option<&ExtentSet>,
     to_append: &SyncSender<Result<Cut, JobError>>,
 ) {
     loop {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(window) = next else { return };
-        let result = cut_window(window, &mut cutter, &mut earlier);
+        let result = cut_window(window, &mut cutter, &mut earlier, examined);
         let failed = result.is_err();
         if to_append.send(result).is_err() || failed {
             return;
@@ -229,10 +240,25 @@ fn serve(
     }
 }
 
-fn cut_window(window: Window, cutter: &mut WindowCutter, earlier: &mut EarlierChunks) -> Result<Cut, JobError> {
+fn cut_window(
+    window: Window,
+    cutter: &mut WindowCutter,
+    earlier: &mut EarlierChunks,
+    examined: Option<&ExtentSet>,
+) -> Result<Cut, JobError> {
     let candidates = earlier.at(cutter.chunk_at(window.extent.offset))?;
     let cut = cutter.cut(window.extent.offset, window.memory.bytes(), &window.unreadable, &candidates)?;
-    Ok(Cut { window, cut })
+    // Where the previous point is damaged, it cannot contradict.
+    let is_known = candidates.first().is_some_and(|entries| !entries.is_empty());
+    let examined = examined.filter(|_| is_known && !cut.changed().is_empty());
+    let contradicted = examined.map(|said| contradictions(&cut, said, &window.unreadable)).unwrap_or_default();
+    Ok(Cut { window, cut, contradicted })
+}
+
+/// Chunks that changed, were read, and were said not to have changed.
+fn contradictions(cut: &CutWindow, said: &ExtentSet, unreadable: &[Extent]) -> Vec<Extent> {
+    let is_read = |chunk: &Extent| unreadable.iter().all(|gap| gap.intersect(chunk).length == 0);
+    cut.changed().iter().copied().filter(|chunk| is_read(chunk) && !said.intersects(chunk)).collect()
 }
 
 /// Joins extents until the point can hold them; too much is called unreadable rather than too little.

@@ -47,7 +47,7 @@ impl Plan {
     ) -> Self {
         match (told, previous) {
             (Some(told), Some(previous)) => {
-                let due = told.union(&uncertain(previous, size)).align_outward(chunk_bytes.into(), size);
+                let due = due(told, previous, size, chunk_bytes);
                 let omitted = due.intersection(&omittable(&request.free, chunk_bytes, size));
                 Self::Listed { chunks: due.difference(&omitted), omitted, listed_bytes: told.bytes(), size, chunk_bytes }
             }
@@ -99,6 +99,11 @@ impl Plan {
         };
         Box::new(extents.flat_map(move |extent| extent.cut(window_bytes)))
     }
+}
+
+/// Whole chunks that must be read if only what was `told` has changed.
+pub(super) fn due(told: &ExtentSet, previous: &ListedPoint, size: u64, chunk_bytes: u32) -> ExtentSet {
+    told.union(&uncertain(previous, size)).align_outward(chunk_bytes.into(), size)
 }
 
 #[cfg(test)]
