@@ -44,6 +44,16 @@ impl Default for Settings {
 
 /// Chunk sizes that the programs can mark: the longest request has no more of the smallest than they look at.
 const CHUNK_BYTES: RangeInclusive<u32> = 16 << 10..=16 << 20;
+/// Unless somebody chooses, a disk has at most so many chunks: two bitmaps of 8 MiB each, and twice that while an epoch ends.
+const USUAL_CHUNKS: u64 = 64 << 20;
+
+fn usual_chunk(size_bytes: u64) -> u32 {
+    let mut chunk = *CHUNK_BYTES.start();
+    while chunk < *CHUNK_BYTES.end() && size_bytes.div_ceil(chunk.into()) > USUAL_CHUNKS {
+        chunk *= 2;
+    }
+    chunk
+}
 
 /// An attached tracker.
 #[derive(Debug)]
@@ -65,6 +75,8 @@ pub struct Added {
     pub regime: Regime,
     /// Its size.
     pub size_bytes: u64,
+    /// What its changes are told apart in.
+    pub chunk_bytes: u32,
 }
 
 /// A tracked disk.
@@ -138,10 +150,11 @@ impl Tracker {
         remove_pins(&places.pins())
     }
 
-    /// Begins to track the whole disk `device`. To add it again changes nothing.
-    pub fn add(&mut self, device: &Path, chunk_bytes: u32) -> Result<Added, TrackingError> {
-        if !CHUNK_BYTES.contains(&chunk_bytes) || !chunk_bytes.is_power_of_two() {
-            return Err(TrackingError::ChunkBytes { bytes: chunk_bytes });
+    /// Begins to track the whole disk `device`; without a chunk size, in the smallest chunks of which it has not too many. To add it
+    /// again changes nothing.
+    pub fn add(&mut self, device: &Path, chunk_bytes: Option<u32>) -> Result<Added, TrackingError> {
+        if let Some(bytes) = chunk_bytes.filter(|bytes| !CHUNK_BYTES.contains(bytes) || !bytes.is_power_of_two()) {
+            return Err(TrackingError::ChunkBytes { bytes });
         }
         let _held = self.places.lock()?;
         let disk = Disk::look(device)?;
@@ -149,18 +162,21 @@ impl Tracker {
         self.forget_the_gone()?;
         let was_never_written = self.maps.was_never_written(disk.diskseq, disk.regime)?;
         let is_new = self.maps.index(disk.diskseq)?.is_none();
+        let record = if is_new { None } else { Record::load(&self.places.record(disk.diskseq))? };
+        let known = record.map(|record| record.chunk_bytes);
+        let wanted = chunk_bytes.or(known).unwrap_or_else(|| usual_chunk(disk.size_bytes));
         if is_new {
-            self.adopt(&disk, chunk_bytes)?;
-        } else {
-            self.refuse_other_chunks(device, disk.diskseq, chunk_bytes)?;
+            self.adopt(&disk, wanted)?;
+        } else if let Some(found) = known.filter(|found| *found != wanted) {
+            return Err(TrackingError::OtherChunks { path: device.to_path_buf(), chunk_bytes: found.into() });
         }
-        Ok(Added { is_new, was_never_written: is_new && was_never_written, regime: disk.regime, size_bytes: disk.size_bytes })
-    }
-
-    fn refuse_other_chunks(&self, device: &Path, diskseq: u64, wanted: u32) -> Result<(), TrackingError> {
-        let found = Record::load(&self.places.record(diskseq))?.map_or(wanted, |record| record.chunk_bytes);
-        let other = || TrackingError::OtherChunks { path: device.to_path_buf(), chunk_bytes: found.into() };
-        if found == wanted { Ok(()) } else { Err(other()) }
+        Ok(Added {
+            is_new,
+            was_never_written: is_new && was_never_written,
+            regime: disk.regime,
+            size_bytes: disk.size_bytes,
+            chunk_bytes: wanted,
+        })
     }
 
     /// The programs find the disk last, when everything that they need is there.
@@ -306,4 +322,16 @@ fn kernel_faults(settings: &Settings) -> u32 {
 #[cfg(not(any(test, feature = "testkit")))]
 fn kernel_faults(_settings: &Settings) -> u32 {
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_grow_with_the_disk_so_that_its_bitmaps_do_not() {
+        for (size_bytes, expected) in [(0, 16), (1 << 40, 16), ((1 << 40) + 1, 32), (16 << 40, 256), (u64::MAX, 16 << 10)] {
+            assert_eq!(usual_chunk(size_bytes), expected << 10, "{size_bytes}");
+        }
+    }
 }

@@ -106,7 +106,7 @@ fn a_chain_of_epochs_makes_backups_that_are_the_disk() {
         tracked.keep_token();
         world.expect("latest", &fs::read(tracked.device.path()).unwrap());
     }
-    assert!(tracked.track(&["list"]).exits(0).out.contains("64.0 KiB"));
+    assert!(tracked.track(&["list"]).exits(0).out.contains("16.0 KiB"));
     tracked.track(&["remove", tracked.disk()]).exits(0);
     tracked.epoch(&[]).exits(2).says("is not tracked");
     assert_eq!(tracked.track(&["list"]).exits(0).out, "no disk is tracked\n");
@@ -136,7 +136,7 @@ fn the_cut_is_taken_inside_the_epoch_and_one_that_fails_loses_nothing() {
     tracked.epoch(&["--cut", "echo no >&2; exit 7"]).exits(1).says("the command that takes the cut failed");
     let write = format!("dd if=/dev/zero of={} bs=4k seek=4000 count=1 conv=notrunc,fsync status=none", tracked.disk());
     let list = tracked.epoch(&["--cut", &format!("echo said; {write}")]).exits(0).out;
-    assert_eq!(list, "5242880 131072\n16384000 65536\n");
+    assert_eq!(list, "5242880 114688\n16384000 16384\n");
 }
 
 impl Tracked {

@@ -59,7 +59,7 @@ fn another_disk_by_the_same_name_is_not_the_tracked_one() {
     let mut tracker = rig.tracker();
     let refused = tracker.begin_epoch(&path, Some(token)).map(drop);
     assert!(matches!(refused, Err(TrackingError::NotTracked { .. })), "{refused:?}");
-    tracker.add(&path, CHUNK_BYTES).unwrap();
+    tracker.add(&path, Some(CHUNK_BYTES)).unwrap();
     assert_eq!(tracker.list().unwrap().len(), 1, "the disk that is gone was forgotten");
     let cut = rig.epoch(&path, token, || {});
     assert!(unknown(&cut).contains("no earlier cut"));
@@ -114,7 +114,7 @@ fn writes_to_a_partition_are_found_where_they_lie_on_the_disk() {
         return testkit::skip("no partition can be made");
     }
     let partition = PathBuf::from(format!("{path}p1"));
-    let refused = rig.tracker().add(&partition, CHUNK_BYTES);
+    let refused = rig.tracker().add(&partition, Some(CHUNK_BYTES));
     let token = rig.begin(device.path());
     write(&partition, 10 * CHUNK, 2 * CHUNK as usize);
     run("blkdiscard", &["--offset", "4194304", "--length", "65536", text(&partition)]);
@@ -211,20 +211,21 @@ fn a_disk_is_known_to_be_untouched_only_if_the_tracker_was_there_first() {
     let Some(rig) = Rig::new() else { return };
     let (_, old) = disk(&rig);
     let mut tracker = rig.tracker();
-    assert!(!tracker.add(old.path(), CHUNK_BYTES).unwrap().was_never_written, "it was there before the tracker");
+    assert!(!tracker.add(old.path(), Some(CHUNK_BYTES)).unwrap().was_never_written, "it was there before the tracker");
     let (image, written) = (rig.path("written"), rig.path("untouched"));
     for path in [&image, &written] {
         File::create(path).unwrap().set_len(SIZE).unwrap();
     }
     let touched = LoopDevice::attach(&image).unwrap();
     write(touched.path(), 0, 512);
-    assert!(!tracker.add(touched.path(), CHUNK_BYTES).unwrap().was_never_written);
+    assert!(!tracker.add(touched.path(), Some(CHUNK_BYTES)).unwrap().was_never_written);
     let untouched = LoopDevice::attach(&written).unwrap();
-    let added = tracker.add(untouched.path(), CHUNK_BYTES).unwrap();
+    let added = tracker.add(untouched.path(), Some(CHUNK_BYTES)).unwrap();
     assert!(added.was_never_written && added.is_new);
-    assert!(!tracker.add(untouched.path(), CHUNK_BYTES).unwrap().is_new);
-    assert!(matches!(tracker.add(untouched.path(), 1 << 20), Err(TrackingError::OtherChunks { .. })));
-    assert!(matches!(tracker.add(untouched.path(), 5000), Err(TrackingError::ChunkBytes { .. })));
+    assert!(!tracker.add(untouched.path(), Some(CHUNK_BYTES)).unwrap().is_new);
+    assert_eq!(tracker.add(untouched.path(), None).unwrap().chunk_bytes, CHUNK_BYTES, "who does not choose takes what is there");
+    assert!(matches!(tracker.add(untouched.path(), Some(1 << 20)), Err(TrackingError::OtherChunks { .. })));
+    assert!(matches!(tracker.add(untouched.path(), Some(5000)), Err(TrackingError::ChunkBytes { .. })));
 }
 
 #[test]

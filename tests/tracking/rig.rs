@@ -68,7 +68,7 @@ impl Rig {
 
     pub fn begin_in(&self, device: &Path, chunk_bytes: u32) -> ChainToken {
         let mut tracker = self.tracker();
-        tracker.add(device, chunk_bytes).unwrap();
+        tracker.add(device, Some(chunk_bytes)).unwrap();
         tracker.begin_epoch(device, None).unwrap().end().unwrap().token.unwrap()
     }
 

@@ -103,8 +103,8 @@ fn devices_whose_writes_cannot_all_be_seen_are_refused_with_the_reason() {
         (pool.device.path(), below),
         (Path::new("/dev/ram0"), "before Linux 6.3 it is written in ways that cannot be seen"),
     ] {
-        let refused = rig.tracker().add(device, CHUNK_BYTES).unwrap_err();
+        let refused = rig.tracker().add(device, Some(CHUNK_BYTES)).unwrap_err();
         assert!(matches!(refused, TrackingError::Unfit { .. }) && refused.to_string().contains(reason), "{device:?}: {refused}");
     }
-    assert!(rig.tracker().add(&disk, CHUNK_BYTES).unwrap().is_new);
+    assert!(rig.tracker().add(&disk, Some(CHUNK_BYTES)).unwrap().is_new);
 }

@@ -30,9 +30,9 @@ enum TrackCommand {
     Add {
         /// The disk; of a partition, the disk that it is on
         device: PathBuf,
-        /// Changes are told apart in chunks of this size
-        #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::bytes_u32)]
-        chunk_size: u32,
+        /// Changes are told apart in chunks of this size [default: 16KiB, more on disks above 1 TiB]
+        #[arg(long, value_name = "SIZE", value_parser = values::bytes_u32)]
+        chunk_size: Option<u32>,
     },
     /// List the tracked disks, and what was written to them since their last epoch
     List,

@@ -27,7 +27,7 @@ pub(in crate::cli) struct Settings {
 pub(in crate::cli) enum Act {
     Add {
         device: PathBuf,
-        chunk_bytes: u32,
+        chunk_bytes: Option<u32>,
     },
     List,
     Epoch {
@@ -102,7 +102,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     }
 }
 
-fn add(context: &Context, place: &tracking::Settings, device: &Path, chunk_bytes: u32) -> anyhow::Result<Outcome> {
+fn add(context: &Context, place: &tracking::Settings, device: &Path, chunk_bytes: Option<u32>) -> anyhow::Result<Outcome> {
     let mut tracker = Tracker::attach(place, context.entropy.as_ref())?;
     let added = tracker.add(device, chunk_bytes)?;
     let view = AddView {
@@ -112,10 +112,10 @@ fn add(context: &Context, place: &tracking::Settings, device: &Path, chunk_bytes
         never_written: added.was_never_written,
         regime: regime(added.regime),
         size_bytes: added.size_bytes,
-        chunk_bytes,
+        chunk_bytes: added.chunk_bytes,
     };
     context.report(&view, || {
-        let (device, size, chunk) = (device.display(), text::size(added.size_bytes), text::size(chunk_bytes.into()));
+        let (device, size, chunk) = (device.display(), text::size(added.size_bytes), text::size(added.chunk_bytes.into()));
         let already = if added.is_new { "" } else { " already" };
         format!("{device} ({size}) is tracked{already} by {}, in chunks of {chunk}\n", regime(added.regime))
     })?;
