@@ -1,8 +1,9 @@
 //! Freezing a mounted filesystem for a moment, and every way in which it is thawed again.
 //!
 //! ```text
-//!   fit? ─► journal ─► guard ready ─► FIFREEZE ─► the caller's moment ─► FITHAW ─► guard dismissed ─► journal cleared
-//!           the next start thaws      thaws at the deadline, and when this process is gone
+//!   fit? ─► guard ready ─► journal ─► FIFREEZE ─► the caller's moment ─► FITHAW ─► guard dismissed ─► journal cleared
+//!           thaws at the deadline     the next start thaws
+//!           and when this process is gone
 //! ```
 //! Whoever writes to a frozen filesystem waits, so none may stay frozen, whatever is killed. The guard is a process of its own; should
 //! it be killed together with this one, the journal tells the next start what to thaw.
@@ -14,12 +15,14 @@ mod journal;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::unistd::syncfs;
 use thiserror::Error;
 
 use super::kernel;
+use crate::base::clock::Clock;
 use guard::Guard;
 use journal::Entry;
 
@@ -82,35 +85,50 @@ pub struct Freezer {
     mount: PathBuf,
     directory: File,
     settings: FreezeSettings,
+    clock: Arc<dyn Clock>,
 }
 
 impl Freezer {
     /// Makes sure that `mount` is fit to be frozen: the only filesystem on `device`, and nothing that this program needs.
-    pub fn new(mount: &Path, device: &Path, settings: FreezeSettings) -> Result<Self, FreezeError> {
+    pub fn new(mount: &Path, device: &Path, settings: FreezeSettings, clock: Arc<dyn Clock>) -> Result<Self, FreezeError> {
         let directory = File::open(mount).map_err(|error| FreezeError::os("open", mount, error))?;
         fitness::check(mount, &directory, device, &settings)?;
-        Ok(Self { mount: mount.to_path_buf(), directory, settings })
+        Ok(Self { mount: mount.to_path_buf(), directory, settings, clock })
     }
 
+    /// Writes out what the filesystem holds back.
+    pub fn settle(&self) -> Result<(), FreezeError> {
+        syncfs(&self.directory).map_err(|error| FreezeError::os("sync", &self.mount, error.into()))
+    }
+
+    /// Starts the guard, so that freezing takes no longer than it must.
+    pub fn make_ready(&self) -> Result<Ready<'_>, FreezeError> {
+        let guard = Guard::start(&self.settings.guard, &self.mount, self.settings.limit)?;
+        Ok(Ready { freezer: self, guard })
+    }
+}
+
+/// A guard stands by; nothing is frozen yet.
+#[derive(Debug)]
+pub struct Ready<'a> {
+    freezer: &'a Freezer,
+    guard: Guard,
+}
+
+impl<'a> Ready<'a> {
     /// Freezes. What is held back is written out before anybody has to wait for it.
-    pub fn freeze(&self) -> Result<Frozen<'_>, FreezeError> {
-        let mut guard = Guard::start(&self.settings.guard, &self.mount, self.settings.limit)?;
-        syncfs(&self.directory).map_err(|error| FreezeError::os("sync", &self.mount, error.into()))?;
+    pub fn freeze(self) -> Result<Frozen<'a>, FreezeError> {
+        let Self { freezer, guard } = self;
+        freezer.settle()?;
         // What stands in the journal is thawed by the next start, so nothing does that was never to be frozen.
-        let entry = Entry::write(&self.settings.journal, &self.mount)?;
-        guard.arm()?;
-        let mut frozen = Frozen { freezer: self, guard: Some(guard), entry: Some(entry) };
-        // Writers wait from here on: what this call writes out is part of it.
-        if let Err(error) = kernel::freeze(&self.directory) {
+        let entry = Entry::write(&freezer.settings.journal, &freezer.mount)?;
+        let mut frozen = Frozen { freezer, guard: Some(guard), entry: Some(entry), since: Duration::ZERO };
+        let done = frozen.begin();
+        if done.is_err() {
             // It is not ours to thaw.
             frozen.forget()?;
-            if error.kind() == io::ErrorKind::ResourceBusy {
-                let reason = "somebody else has frozen it; 'fsfreeze --unfreeze' thaws it if nobody is about to".to_owned();
-                return Err(FreezeError::Unfit { mount: self.mount.clone(), reason });
-            }
-            return Err(FreezeError::os("freeze", &self.mount, error));
         }
-        Ok(frozen)
+        done.map(|()| frozen)
     }
 }
 
@@ -124,14 +142,31 @@ pub struct Frozen<'a> {
     freezer: &'a Freezer,
     guard: Option<Guard>,
     entry: Option<Entry>,
+    since: Duration,
 }
 
 impl Frozen<'_> {
-    /// Thaws. An error says that it may not have been frozen all the time.
-    pub fn thaw(mut self) -> Result<(), FreezeError> {
-        let Freezer { mount, directory, settings } = self.freezer;
-        match kernel::thaw(directory) {
-            Ok(()) => self.forget(),
+    fn begin(&mut self) -> Result<(), FreezeError> {
+        let Freezer { mount, directory, clock, .. } = self.freezer;
+        self.guard.as_mut().map_or(Ok(()), Guard::arm)?;
+        // Writers wait from here on: what this call writes out is part of it.
+        self.since = clock.monotonic();
+        kernel::freeze(directory).map_err(|error| match error.kind() {
+            io::ErrorKind::ResourceBusy => FreezeError::Unfit {
+                mount: mount.clone(),
+                reason: "somebody else has frozen it; 'fsfreeze --unfreeze' thaws it if nobody is about to".to_owned(),
+            },
+            _ => FreezeError::os("freeze", mount, error),
+        })
+    }
+
+    /// Thaws, and says for how long writers had to wait. An error says that it may not have been frozen all the time.
+    pub fn thaw(mut self) -> Result<Duration, FreezeError> {
+        let Freezer { mount, directory, settings, clock } = self.freezer;
+        let thawed = kernel::thaw(directory);
+        let waited = clock.monotonic().saturating_sub(self.since);
+        match thawed {
+            Ok(()) => self.forget().map(|()| waited),
             Err(error) if is_not_frozen(&error) => {
                 self.forget()?;
                 Err(FreezeError::Expired { mount: mount.clone(), limit: settings.limit })

@@ -25,8 +25,9 @@ pub trait LiveVolume {
     /// What was written since this was last asked, or since the cut that the backup counts from.
     fn written(&mut self) -> Result<Written, JobError>;
 
-    /// Freezes it, and says what was written since that was last asked. Nothing is frozen after an error.
-    fn freeze(&mut self) -> Result<Written, JobError>;
+    /// Freezes it, and says what was written since that was last asked. `before` is done when all is ready for it, and the less is
+    /// written from then on, the shorter writers wait. Nothing is frozen after an error.
+    fn freeze(&mut self, before: &mut dyn FnMut() -> Result<(), JobError>) -> Result<Written, JobError>;
 
     /// Thaws it, and says for how long it was frozen; `Err` with the reason if it may not have been all the time.
     fn thaw(&mut self) -> Result<Result<Duration, String>, JobError>;
@@ -50,8 +51,9 @@ pub struct LiveReport {
 const LITTLE_BYTES: u64 = 32 << 20;
 /// No more than this is read, and held in memory as well, while writers wait.
 const MOST_FROZEN_BYTES: u64 = 16 << 20;
-/// Rounds, and attempts to freeze, after which writers have won.
+/// Rounds, rounds in a row that left no less than an earlier one, and attempts to freeze, after which writers have won.
 const MOST_ROUNDS: u32 = 12;
+const MOST_VAIN_ROUNDS: u32 = 3;
 const MOST_FREEZES: u32 = 4;
 
 /// What a capture works with.
@@ -91,7 +93,7 @@ impl Capture<'_> {
         outcome: &mut ReadOutcome,
         report: &mut LiveReport,
     ) -> Result<End, JobError> {
-        let (mut freezes, mut last) = (0, u64::MAX);
+        let (mut freezes, mut vain, mut least, mut last) = (0, 0, u64::MAX, u64::MAX);
         let mut due = match self.written()? {
             Ok(written) => self.plan(&written),
             Err(reason) => return Ok(End::Lost(reason)),
@@ -99,7 +101,9 @@ impl Capture<'_> {
         loop {
             report.rounds += 1;
             let bytes = due.bytes();
-            if report.rounds > MOST_ROUNDS || (bytes > LITTLE_BYTES && bytes >= last && report.rounds > 2) {
+            vain = if bytes > LITTLE_BYTES && bytes >= least { vain + 1 } else { 0 };
+            least = least.min(bytes);
+            if report.rounds > MOST_ROUNDS || vain == MOST_VAIN_ROUNDS {
                 self.read(&due, reader, writer, outcome)?;
                 let reason = format!("writers are quicker than reading: {bytes} bytes were written while {last} were read");
                 return Ok(End::Outrun(reason));
@@ -157,8 +161,9 @@ impl Capture<'_> {
         outcome: &mut ReadOutcome,
         report: &mut LiveReport,
     ) -> Result<Frozen, JobError> {
-        let mut before = take(reader, due, self.window_bytes)?;
-        let written = self.live.freeze()?;
+        let mut before = Taken::default();
+        let written =
+            self.live.freeze(&mut || take(reader, due, self.window_bytes).map(|taken| before = taken).map_err(JobError::from))?;
         let plan = written.as_ref().ok().map(|written| self.plan(written)).filter(|plan| plan.bytes() <= MOST_FROZEN_BYTES);
         let taken = plan.as_ref().map(|plan| take(reader, plan, self.window_bytes)).transpose();
         let thawed = self.live.thaw()?;
@@ -200,7 +205,7 @@ enum Frozen {
 }
 
 /// Bytes that were read while a volume was frozen.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Taken {
     size: u64,
     window_bytes: u64,

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::sources::{Ended, TrackSettings};
 use crate::base::clock::Clock;
-use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::{output, text};
 use crate::device::freeze::{FreezeError, FreezeSettings, Freezer, Frozen, thaw_left_frozen};
@@ -61,13 +60,18 @@ pub(super) fn thaw_left(journal: &Path) -> anyhow::Result<()> {
 }
 
 /// Makes sure that the mount can be frozen, before anything is read.
-pub(super) fn freezer(settings: &Settings, device: &Path, track: &TrackSettings, repository: &str) -> anyhow::Result<Freezer> {
+pub(super) fn freezer(
+    settings: &Settings,
+    track: &TrackSettings,
+    repository: &str,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Freezer> {
     let program = env::current_exe()?;
     let needed = [env::temp_dir(), track.place.state.clone(), PathBuf::from(repository)];
     let needed = needed.into_iter().filter(|path| path.is_absolute() || path.exists()).collect();
     let guard = vec![program, PathBuf::from(GUARD)];
     let freeze = FreezeSettings { guard, journal: settings.journal.clone(), limit: settings.limit, needed };
-    Freezer::new(&settings.mount, device, freeze).map_err(|error| match error {
+    Freezer::new(&settings.mount, &track.device, freeze, clock).map_err(|error| match error {
         FreezeError::Unfit { .. } => Failure::Refused(error.to_string()).into(),
         error => error.into(),
     })
@@ -80,15 +84,13 @@ pub(super) struct LiveDisk<'a> {
     device: &'a Path,
     token: Option<ChainToken>,
     freezer: &'a Freezer,
-    frozen: Option<(Frozen<'a>, Duration)>,
-    clock: Arc<dyn Clock>,
+    frozen: Option<Frozen<'a>>,
 }
 
 impl<'a> LiveDisk<'a> {
     /// Counts on from the cut that the backup begins with.
-    pub(super) fn new(context: &Context, track: &'a TrackSettings, tracker: Tracker, ended: &Ended, freezer: &'a Freezer) -> Self {
-        let clock = Arc::clone(&context.clock);
-        Self { tracker, device: &track.device, token: ended.token(), freezer, frozen: None, clock }
+    pub(super) fn new(track: &'a TrackSettings, tracker: Tracker, ended: &Ended, freezer: &'a Freezer) -> Self {
+        Self { tracker, device: &track.device, token: ended.token(), freezer, frozen: None }
     }
 
     fn learn(&mut self, cut: Cut) -> Written {
@@ -105,30 +107,31 @@ fn failed(error: impl Into<anyhow::Error>) -> JobError {
 }
 
 impl LiveVolume for LiveDisk<'_> {
+    /// What the filesystem holds back is written out first: else all of it would be left for the moment in which it is frozen.
     fn written(&mut self) -> Result<Written, JobError> {
+        self.freezer.settle().map_err(failed)?;
         let cut = self.tracker.begin_epoch(self.device, self.token).and_then(|epoch| epoch.end()).map_err(failed)?;
         Ok(self.learn(cut))
     }
 
     /// The epoch begins before: exchanging maps takes the kernel longer than anybody should wait.
-    fn freeze(&mut self) -> Result<Written, JobError> {
+    fn freeze(&mut self, before: &mut dyn FnMut() -> Result<(), JobError>) -> Result<Written, JobError> {
         let (freezer, token) = (self.freezer, self.token);
+        let ready = freezer.make_ready().map_err(failed)?;
         let epoch = self.tracker.begin_epoch(self.device, token).map_err(failed)?;
-        let frozen = freezer.freeze().map_err(failed)?;
-        let since = self.clock.monotonic();
+        before()?;
+        let frozen = ready.freeze().map_err(failed)?;
         // Dropped on an error, it thaws.
         let cut: Result<Cut, TrackingError> = epoch.end();
         let cut = cut.map_err(failed)?;
-        self.frozen = Some((frozen, since));
+        self.frozen = Some(frozen);
         Ok(self.learn(cut))
     }
 
     fn thaw(&mut self) -> Result<Result<Duration, String>, JobError> {
-        let Some((frozen, since)) = self.frozen.take() else { return Ok(Err("it was not frozen".to_owned())) };
-        let thawed = frozen.thaw();
-        let lasted = self.clock.monotonic().saturating_sub(since);
-        match thawed {
-            Ok(()) => Ok(Ok(lasted)),
+        let Some(frozen) = self.frozen.take() else { return Ok(Err("it was not frozen".to_owned())) };
+        match frozen.thaw() {
+            Ok(waited) => Ok(Ok(waited)),
             Err(error @ FreezeError::Expired { .. }) => Ok(Err(error.to_string())),
             Err(error) => Err(failed(error)),
         }

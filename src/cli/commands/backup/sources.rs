@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -65,15 +66,13 @@ impl ChangeSettings {
     }
 
     /// What freezes the mounted disk, if one is to be frozen; what an earlier run left frozen is thawed first.
-    pub(super) fn freezer(&self, repository: &str) -> anyhow::Result<Option<Freezer>> {
+    pub(super) fn freezer(&self, context: &Context, repository: &str) -> anyhow::Result<Option<Freezer>> {
         let (Some(freeze), Some(track)) = (&self.freeze, &self.track) else { return Ok(None) };
         live::thaw_left(&freeze.journal)?;
-        live::freezer(freeze, &track.device, track, repository).map(Some)
+        live::freezer(freeze, track, repository, Arc::clone(&context.clock)).map(Some)
     }
 }
 
-/// Changes of a new disk are told apart in chunks of this size.
-const CHUNK_BYTES: u32 = 64 << 10;
 /// Memory is bounded: this much text lists millions of ranges, and beyond that the whole volume is read as quickly.
 const MAX_CHANGE_LIST_BYTES: u64 = 256 << 20;
 
@@ -98,7 +97,7 @@ impl Ended {
 /// Ends an epoch of the tracked disk; on return the cut is past.
 pub(super) fn epoch(context: &Context, settings: &TrackSettings, basis: Option<&ListedPoint>) -> anyhow::Result<(Tracker, Ended)> {
     let mut tracker = Tracker::attach(&settings.place, context.entropy.as_ref())?;
-    tracker.add(&settings.device, CHUNK_BYTES)?;
+    tracker.add(&settings.device, None)?;
     let name = basis.and_then(|point| point.point.changes.cut_name(Rung::Epoch));
     let token: Option<ChainToken> = name.map(str::parse).transpose().unwrap_or_else(|error| {
         output::warn(&format!("the newest point names a cut that cannot be read: {error}"));
