@@ -19,6 +19,7 @@ mod failure;
 mod file_views;
 mod interrupts;
 mod logging;
+mod metrics;
 mod outcome;
 mod output;
 mod place;

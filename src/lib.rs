@@ -16,6 +16,7 @@ pub mod repository;
 pub mod rpc;
 pub mod salvage;
 pub mod store;
+pub mod telemetry;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod tracking;

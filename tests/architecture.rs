@@ -35,6 +35,7 @@ const ROOMS: &[Room] = &[
         may_use: &["base", "device", "store", "files", "repository", "filesystem", "catalog", "salvage", "filetree", "tracking"],
     },
     Room { name: "rpc", floor: 5, may_use: &["base"] },
+    Room { name: "telemetry", floor: 5, may_use: &["base", "repository", "tracking"] },
     Room {
         name: "cli",
         floor: 6,
@@ -51,6 +52,7 @@ const ROOMS: &[Room] = &[
             "tracking",
             "job",
             "rpc",
+            "telemetry",
         ],
     },
     Room {

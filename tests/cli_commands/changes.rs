@@ -49,6 +49,38 @@ fn a_lying_change_list_is_caught_said_once_and_does_no_harm() {
 }
 
 #[test]
+fn metrics_tell_machines_whose_word_counted_and_who_was_caught() {
+    let world = World::new();
+    let image = world.image("disk", 8 << 20, 1);
+    let backup = |more: &[&str], code: i32| {
+        world.backup("disk", &[&["--metrics", "disk.prom"], more].concat()).exits(code);
+        fs::read_to_string(world.path("disk.prom")).unwrap()
+    };
+    let says = |text: &str, line: &str| assert!(text.lines().any(|said| said == line), "{line} is not in {text}");
+    let first = backup(&[], 0);
+    says(&first, "icecore_backup_change_source{source=\"full\",volume=\"disk\"} 1");
+    says(&first, "icecore_backup_read_bytes{volume=\"disk\"} 8388608");
+    fs::write(world.path("list"), "").unwrap();
+    let told = backup(&["--changed", "list", "--audit-share", "0.2"], 0);
+    says(&told, "icecore_backup_change_source{source=\"full\",volume=\"disk\"} 0");
+    says(&told, "icecore_backup_change_source{source=\"list\",volume=\"disk\"} 1");
+    says(&told, "icecore_backup_audit_sampled_chunks{volume=\"disk\"} 31");
+    says(&told, "icecore_backup_audit_mismatch{volume=\"disk\"} 0");
+    change(&image, 0, &noise(4 << 20, 3));
+    let caught = backup(&["--changed", "list"], 3);
+    says(&caught, "icecore_backup_audit_mismatch{volume=\"disk\"} 1");
+    says(&caught, "icecore_backup_change_source{source=\"compare\",volume=\"disk\"} 1");
+    says(&caught, "icecore_backup_change_source_distrusted{source=\"list\",volume=\"disk\"} 1");
+    says(&caught, "icecore_backup_change_source_passed_over{reason=\"caught_wrong\",source=\"list\",volume=\"disk\"} 1");
+    let after = backup(&["--changed", "list"], 0);
+    says(&after, "icecore_backup_audit_mismatch{volume=\"disk\"} 0");
+    says(&after, "icecore_backup_change_source_passed_over{reason=\"distrusted\",source=\"list\",volume=\"disk\"} 1");
+    let lost = world.backup("disk", &["--metrics", "absent/disk.prom"]).exits(1);
+    lost.says("the backup is complete, but its metrics cannot be written").says("the directory must exist");
+    assert_eq!(world.ids().len(), 5);
+}
+
+#[test]
 fn a_change_list_that_is_none_is_refused_with_its_line() {
     let world = World::new();
     world.image("disk", 100_000, 1);

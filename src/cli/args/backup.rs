@@ -119,6 +119,9 @@ pub(in crate::cli) struct BackupArgs {
     /// auto makes a catalog of the files of an ext2, ext3, ext4 or XFS volume or of DIR, which 'find' searches; off makes none
     #[arg(long, value_name = "auto|off", default_value = "auto", action = ArgAction::Set, value_parser = values::auto)]
     catalog: bool,
+    /// Write metrics of this backup to FILE, for the textfile collector of Prometheus's node_exporter: FILE ends with .prom there
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
     /// Threads that compare and compress [default: one a core]
     #[arg(long, value_name = "N", value_parser = values::threads)]
     workers: Option<usize>,
@@ -160,6 +163,7 @@ impl BackupArgs {
             engine: self.engine,
             workers: self.workers,
             catalog: self.catalog,
+            metrics: self.metrics,
         };
         Ok((BackupTask::Files(settings), self.json.settle()))
     }
@@ -201,6 +205,7 @@ impl BackupArgs {
             engine: self.engine,
             workers: self.workers,
             catalog: self.catalog,
+            metrics: self.metrics,
         };
         Ok((BackupTask::Volume(Box::new(settings)), self.json.settle()))
     }

@@ -15,7 +15,7 @@ use crate::base::io::{BulkRead, IoError, ReadAt};
 use crate::cli::context::Context;
 use crate::cli::outcome::Outcome;
 use crate::cli::views::{FindingView, PointView};
-use crate::cli::{output, text, times};
+use crate::cli::{metrics, output, text, times};
 use crate::device::{self, DeviceFile, EngineChoice, Mounted, Pace, ReaderOptions, SourceOptions, impact};
 use crate::filesystem;
 use crate::job::backup::{
@@ -25,6 +25,7 @@ use crate::job::backup::{
 use crate::repository::Verdicts;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::Consistency;
+use crate::telemetry::BackupFacts;
 
 pub(in crate::cli) mod csi;
 pub(in crate::cli) mod live;
@@ -51,6 +52,8 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) workers: Option<usize>,
     /// A file catalog is made if the file system is known.
     pub(in crate::cli) catalog: bool,
+    /// Where metrics are written.
+    pub(in crate::cli) metrics: Option<PathBuf>,
 }
 
 /// Whose word counts for what need not be read.
@@ -105,7 +108,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     if settings.pace == Pace::Gentle {
         step_back();
     }
-    let freezer = settings.changes.freezer(&settings.location)?;
+    let freezer = settings.changes.freezer(context, &settings.location)?;
     let list = sources::list(settings.changes.list.as_deref())?;
     let repository = context.repository(&settings.location)?;
     let basis = if settings.changes.count_from_a_point() { repository.newest_basis(&settings.volume)?.0 } else { None };
@@ -117,7 +120,7 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     let size = source.geometry().size;
     let driver = settings.changes.csi.as_ref().map(|csi| csi::Driver::new(context, csi, size)).transpose()?;
     let mut live = match (&freezer, &settings.changes.track, tracker, &epoch) {
-        (Some(freezer), Some(track), Some(tracker), Some(ended)) => Some(LiveDisk::new(context, track, tracker, ended, freezer)),
+        (Some(freezer), Some(track), Some(tracker), Some(ended)) => Some(LiveDisk::new(track, tracker, ended, freezer)),
         _ => None,
     };
     let thin = settings.changes.thin.then(|| sources::thin(context, &settings, size, basis.as_ref())).transpose()?;
@@ -144,6 +147,11 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         catalog: CatalogOutcomeView::from(&report.catalog),
     };
     context.report(&view, || describe(context, &report))?;
+    if let Some(file) = &settings.metrics {
+        let frozen = report.live.as_ref().map(|live| live.frozen);
+        let (point, completed) = (&report.point.point, context.clock.now());
+        metrics::tell(file, &BackupFacts { point, completed, passed_over: &report.passed_over, frozen })?;
+    }
     let not_converged = report.live.as_ref().and_then(|live| live.not_converged.as_ref());
     if let Some(reason) = not_converged {
         output::warn(&format!("the point is crash-consistent at best: {reason}"));

@@ -15,7 +15,7 @@ use crate::cli::failure::Failure;
 use crate::cli::file_views::NameView;
 use crate::cli::outcome::Outcome;
 use crate::cli::views::PointView;
-use crate::cli::{output, text, times};
+use crate::cli::{metrics, output, text, times};
 use crate::device::{EngineChoice, Pace};
 use crate::files::{self, Crossing, ReaderChoice, ReaderReport};
 use crate::filesystem::{self, printable};
@@ -25,6 +25,7 @@ use crate::repository::Verdicts;
 use crate::repository::format::file_tree::FileTreeFacts;
 use crate::repository::format::frame::Codec;
 use crate::repository::format::point::Consistency;
+use crate::telemetry::BackupFacts;
 
 /// Files named one by one before the rest is only counted; `--json` has them all.
 const TROUBLES_SHOWN: usize = 20;
@@ -44,6 +45,7 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) engine: EngineChoice,
     pub(in crate::cli) workers: Option<usize>,
     pub(in crate::cli) catalog: bool,
+    pub(in crate::cli) metrics: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -98,6 +100,10 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
     drop(progress);
     say_troubles(&report);
     context.report(&view(&report, engine), || describe(context, &report))?;
+    if let Some(file) = &settings.metrics {
+        let (point, completed) = (&report.point.point, context.clock.now());
+        metrics::tell(file, &BackupFacts { point, completed, passed_over: &[], frozen: None })?;
+    }
     Ok(Outcome::findings_if(!report.troubles.is_empty()))
 }
 

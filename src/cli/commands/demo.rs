@@ -84,6 +84,7 @@ fn step(what: &str, command: &str) -> anyhow::Result<()> {
 fn backup_settings(location: &str, image: &Path) -> backup::Settings {
     backup::Settings {
         catalog: false,
+        metrics: None,
         location: location.to_owned(),
         source: image.to_path_buf(),
         volume: "disk".to_owned(),
