@@ -99,20 +99,25 @@ def make(work, gib, seed):
 
 
 def change(work, seed):
-    base, image, rng = f"{work}/base.img", f"{work}/changed.img", random.Random(seed + 1)
+    base, image = f"{work}/base.img", f"{work}/changed.img"
     run("cp", "--sparse=always", base, image)
     with Mounted(work, image) as mount:
-        size = os.path.getsize(f"{mount}/pages.db")
-        with open(f"{mount}/pages.db", "r+b") as out:
-            for _ in range(size // PAGE // 50):
-                out.seek(rng.randrange(size // PAGE) * PAGE + rng.randrange(4000))
-                out.write(b"updated-%012x" % rng.getrandbits(48))
-        with open(f"{mount}/app.log", "ab") as out:
-            out.write(b"appended\n" * 100_000)
-        for number in range(20):
-            with open(f"{mount}/new-{number}", "wb") as out:
-                out.write(rng.randbytes(rng.randrange(4096, 400_000)))
+        mutate(mount, random.Random(seed + 1))
     write_changes(base, image, f"{work}/changed.list")
+
+
+def mutate(mount, rng):
+    """Rows of pages are updated, a log grows, files come."""
+    size = os.path.getsize(f"{mount}/pages.db")
+    with open(f"{mount}/pages.db", "r+b") as out:
+        for _ in range(size // PAGE // 50):
+            out.seek(rng.randrange(size // PAGE) * PAGE + rng.randrange(4000))
+            out.write(b"updated-%012x" % rng.getrandbits(48))
+    with open(f"{mount}/app.log", "ab") as out:
+        out.write(b"appended\n" * 100_000)
+    for number in range(20):
+        with open(f"{mount}/new-{number}", "wb") as out:
+            out.write(rng.randbytes(rng.randrange(4096, 400_000)))
 
 
 def write_changes(base, image, path, granule=65536):
