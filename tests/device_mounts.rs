@@ -12,6 +12,7 @@ use std::process::Command;
 
 use icecore::device::{self, DeviceError, Mounted, SourceOptions, Target, TargetOptions};
 use icecore::testkit;
+use icecore::testkit::image::unmount;
 use icecore::testkit::loop_device::LoopDevice;
 use tempfile::TempDir;
 
@@ -40,7 +41,7 @@ impl Mounting {
 
 impl Drop for Mounting {
     fn drop(&mut self) {
-        run("umount", &[text(&self.point)]);
+        let _left_mounted = unmount(&self.point);
     }
 }
 
@@ -96,7 +97,7 @@ fn a_device_under_a_mounted_device_counts_as_mounted() {
     run("mount", &["-t", "ext4", text(above.path()), text(&point)]).unwrap();
     let refused = [below.path(), &image].map(|path| device::open(path, &SourceOptions::default()));
     let refused_target = Target::open(below.path(), &TargetOptions { size: 1, force: true, create: false });
-    run("umount", &[text(&point)]).unwrap();
+    unmount(&point).unwrap();
     for refused in refused {
         assert!(matches!(refused, Err(DeviceError::MountedReadWrite { .. })), "{refused:?}");
     }

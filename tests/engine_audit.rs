@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking, in its helpers too")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ fn noticed(wrong: u64) -> u32 {
         };
         trial::run(&repository, &request, &volume).unwrap();
         clock.advance(Duration::from_secs(1));
-        let mut lies = std::collections::BTreeSet::new();
+        let mut lies = BTreeSet::new();
         while (lies.len() as u64) < wrong {
             lies.insert((dice.u64().unwrap() % CHUNKS) as usize * CHUNK);
         }

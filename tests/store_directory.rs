@@ -12,6 +12,7 @@ use bytes::Bytes;
 use icecore::base::clock::SystemClock;
 use icecore::store::directory::Directory;
 use icecore::store::{Created, Missing, ObjectEntry, ObjectKey, Store, StoreErrorKind, contract};
+use icecore::testkit::image::unmount;
 use nix::unistd::geteuid;
 use std::collections::BTreeMap;
 use std::env;
@@ -73,7 +74,7 @@ impl Mounted {
     }
 
     fn unmount(&self) {
-        assert!(run("umount", &[self.point.to_str().unwrap()]), "umount");
+        unmount(&self.point).unwrap();
     }
 
     fn remount(&self, how: &str) {

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -83,7 +85,26 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         // A mount that stays is seen by the next one at the same place, which then fails its test.
-        let _left_mounted = Command::new("umount").arg(&self.point).output();
+        let _left_mounted = unmount(&self.point);
+    }
+}
+
+/// For as long as this, unmounting is tried again.
+const UNMOUNT_TRIES: u32 = 500;
+const UNMOUNT_WAIT: Duration = Duration::from_millis(20);
+
+/// Unmounts what is mounted at `point`, and waits while it is busy.
+///
+/// A process that another thread has just forked holds copies of whatever is open until it runs its program. What would stay mounted would
+/// be read as it is in the middle of its life.
+pub fn unmount(point: &Path) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match run(Command::new("umount").arg(point)) {
+            Err(error) if tries < UNMOUNT_TRIES && error.to_string().contains("busy") => thread::sleep(UNMOUNT_WAIT),
+            done => return done,
+        }
     }
 }
 

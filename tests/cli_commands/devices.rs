@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::process::Command;
 
 use icecore::testkit;
+use icecore::testkit::image::unmount;
 use icecore::testkit::loop_device::LoopDevice;
 
 use crate::world::{World, change, noise};
@@ -52,7 +53,7 @@ fn a_mounted_device_is_no_target_and_a_source_only_live() {
     let refused = world.backup(path, &["--volume", "disk"]);
     let live = world.backup(path, &["--volume", "disk", "--live", "--json"]);
     let overwritten = world.run(&["restore", "latest", "--to", path, "--force"]);
-    assert!(run("umount", &[&point]));
+    unmount(point.as_ref()).unwrap();
     refused.exits(2).says("is mounted read-write");
     assert_eq!(live.exits(0).json()["point"]["consistency"], "live");
     overwritten.exits(2).says("is mounted at");

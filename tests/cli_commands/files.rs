@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use icecore::testkit;
-use icecore::testkit::image::Image;
+use icecore::testkit::image::{Image, unmount};
 use icecore::testkit::loop_device::LoopDevice;
 use icecore::testkit::tree::populate;
 use serde_json::Value;
@@ -192,7 +192,7 @@ fn a_mounted_device_is_read_only_when_live() {
     assert!(run("mount", &[text(device.path()), text(&point)]));
     let refused = world.run(&["ls", text(device.path())]);
     let live = world.run(&["ls", text(device.path()), "--live", "--json"]);
-    assert!(run("umount", &[text(&point)]));
+    unmount(&point).unwrap();
     refused.exits(2).says("--live");
     assert_eq!(live.says("may be mixed").exits(0).json()["source"]["live"], true);
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use icecore::testkit;
 use icecore::testkit::dice::Dice;
+use icecore::testkit::image::unmount;
 use serde_json::Value;
 
 use crate::track::Tracked;
@@ -95,7 +96,7 @@ fn check(mounted: &Mounted, kind: &str) {
     let options = if kind == "xfs" { "loop,nouuid" } else { "loop" };
     succeed(Command::new("mount").args(["-o", options]).arg(&restored).arg(&point));
     let (first, second) = (lines(&point.join("first")), lines(&point.join("second")));
-    succeed(Command::new("umount").arg(&point));
+    unmount(&point).unwrap();
     if kind == "xfs" {
         succeed(Command::new("xfs_repair").arg("-n").arg(&restored));
     }

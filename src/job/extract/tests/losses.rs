@@ -8,6 +8,7 @@ use crate::base::progress::Step;
 use crate::filesystem::{FilesystemError, InodeNumber, Object, Source};
 use crate::job::JobErrorKind;
 use crate::testkit;
+use crate::testkit::image::unmount;
 
 #[test]
 fn a_file_that_lacks_bytes_is_not_left_behind_and_the_next_one_is_extracted() {
@@ -153,7 +154,7 @@ fn mounted(scene: &Scene, options: &str, run: impl FnOnce()) {
         return testkit::skip("cannot mount a tmpfs");
     }
     run();
-    assert!(done(Command::new("umount").arg(scene.target())));
+    unmount(&scene.target()).unwrap();
 }
 
 #[test]
