@@ -1,7 +1,7 @@
 # A thin index of what can be done here; each line says how.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-vm lint bench bench-trees bench-peers soak fuzz
+.PHONY: help setup build demo test test-vm lint bench bench-trees bench-peers bench-tracked bench-live soak fuzz
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -39,6 +39,17 @@ bench-trees: build ## measure trees of small files beside restic and cp on this 
 bench-peers: build ## measure side by side with restic and borg on this machine
 	@scripts/setup.sh peers
 	@scripts/bench-peers.sh
+
+bench-tracked: build ## measure what tracking costs writers, and increments beside restic and borg
+	@scripts/setup.sh test peers
+	@scripts/bench/tracker.sh
+	@scripts/bench/tracked.sh peers
+	@scripts/bench/tracked.sh sparse
+
+bench-live: build ## measure how long writers wait for live captures, under fio and PostgreSQL
+	@scripts/setup.sh test
+	@scripts/bench/live.sh fio
+	@scripts/bench/live.sh postgres
 
 soak: setup ## run the long random tests: those named soak_…, ignored elsewhere
 	cargo test --locked --release --features testkit -- --ignored --nocapture soak_
