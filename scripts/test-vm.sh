@@ -5,7 +5,7 @@
 #
 # What is downloaded and unpacked lies in target/vm; nothing is installed. The machine sees the host's files read-only (9p), writes to
 # its own memory and to three empty disks, and ends with the tests. It is emulated, not accelerated: ten times slower, and everywhere
-# the same. Its kernel's log is target/vm/kernel.log.
+# the same. Its kernel's log is target/vm/kernel.log. The exit code is 77 when there is no kernel, or no machine, to run them on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,21 +17,21 @@ arguments=("$@")
 
 for program in qemu-system-x86_64 busybox cpio depmod dmsetup thin_delta; do
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null && continue
-    echo "test-vm: $program is missing; as root run: scripts/setup.sh test vm" >&2
-    exit 1
+    echo "test-vm: NOT run: $program is missing; as root run: scripts/setup.sh test vm" >&2
+    exit 77
 done
 
 # The newest kernel of this Debian, unpacked beside the last one.
 fetch_kernel() {
     local package
     package=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image-/ { print $2; exit }')
-    [ -n "$package" ] || { echo "test-vm: apt knows no linux-image-amd64; run: apt-get update" >&2; exit 1; }
+    [ -n "$package" ] || { echo "test-vm: NOT run: apt knows no linux-image-amd64; run: apt-get update" >&2; exit 77; }
     kernel=$vm/$package
     release=${package#linux-image-}
     if [ ! -e "$kernel/whole" ]; then
         rm -rf "$kernel" && mkdir -p "$kernel/package"
         (cd "$kernel/package" && apt-get download -qq "$package" 2>/dev/null) ||
-            { echo "test-vm: apt cannot download $package; run: apt-get update" >&2; exit 1; }
+            { echo "test-vm: NOT run: apt cannot download $package; run: apt-get update" >&2; exit 77; }
         dpkg-deb -x "$kernel"/package/*.deb "$kernel"
         rm -r "$kernel/package"
         PATH=$PATH:/usr/sbin depmod -b "$kernel" "$release"
