@@ -51,6 +51,7 @@ make_initramfs() {
     xargs -a "$vm/modules" cp -t "$root/modules"
     sed 's|.*/||' "$vm/modules" >"$root/modules/order"
     write_script >"$root/tests"
+    printf '%s\n' "$PWD" "$(dirname "$binary")" >"$root/needed"
     (cd "$root" && find . | cpio --quiet -o -H newc | gzip -1) >"$vm/initramfs.gz"
 }
 
