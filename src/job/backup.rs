@@ -151,7 +151,7 @@ fn back_up(
         let outcome =
             audit::audit(&plan, request.audit, &writer, reader.as_mut(), repository.environment().entropy.as_ref(), cancel)?;
         sampled = outcome.chunks;
-        incident = audit::contradiction(&outcome.mismatches, &mut pending, reborrow(&mut live), reader.size())?;
+        incident = audit::contradiction(&outcome.mismatches, &mut pending, live.as_deref_mut(), reader.size())?;
         if let Some(wrong) = incident {
             progress.warn(&format!("{wrong} changed although it was said that it did not: reading the whole volume instead"));
             plan = Plan::whole(request, reader.size(), chunk_bytes);
@@ -171,7 +171,7 @@ fn back_up(
         Err(error) => return Err(give_up(writer, error)),
     };
     if examined.is_some() {
-        incident = audit::contradiction(&outcome.contradicted, &mut pending, reborrow(&mut live), reader.size())?;
+        incident = audit::contradiction(&outcome.contradicted, &mut pending, live.as_deref_mut(), reader.size())?;
         incident.iter().for_each(|wrong| progress.warn(&format!("{wrong} changed although it was said that it did not")));
     }
     let live = match live {
@@ -210,10 +210,6 @@ fn back_up(
     let point = writer.commit(facts)?;
     progress.finish();
     Ok(BackupReport { point, findings: findings(incident, &outcome), passed_over, resumed, catalog, live })
-}
-
-fn reborrow<'a>(live: &'a mut Option<&mut dyn LiveVolume>) -> Option<&'a mut (dyn LiveVolume + 'a)> {
-    live.as_mut().map(|live| &mut **live as &mut (dyn LiveVolume + 'a))
 }
 
 /// Keeps what was stored for the next run, unless the failure was the store's own.
