@@ -171,7 +171,10 @@ fn back_up(
         Err(error) => return Err(give_up(writer, error)),
     };
     if examined.is_some() {
-        incident = audit::contradiction(&outcome.contradicted, &mut pending, live.as_deref_mut(), reader.size())?;
+        incident = match audit::contradiction(&outcome.contradicted, &mut pending, live.as_deref_mut(), reader.size()) {
+            Ok(incident) => incident,
+            Err(error) => return Err(give_up(writer, error)),
+        };
         incident.iter().for_each(|wrong| progress.warn(&format!("{wrong} changed although it was said that it did not")));
     }
     let live = match live {

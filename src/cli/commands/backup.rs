@@ -147,14 +147,14 @@ pub(in crate::cli) fn run(context: &Context, settings: Settings) -> anyhow::Resu
         catalog: CatalogOutcomeView::from(&report.catalog),
     };
     context.report(&view, || describe(context, &report))?;
+    let not_converged = report.live.as_ref().and_then(|live| live.not_converged.as_ref());
+    if let Some(reason) = not_converged {
+        output::warn(&format!("the point is crash-consistent at best: {reason}"));
+    }
     if let Some(file) = &settings.metrics {
         let frozen = report.live.as_ref().map(|live| live.frozen);
         let (point, completed) = (&report.point.point, context.clock.now());
         metrics::tell(file, &BackupFacts { point, completed, passed_over: &report.passed_over, frozen })?;
-    }
-    let not_converged = report.live.as_ref().and_then(|live| live.not_converged.as_ref());
-    if let Some(reason) = not_converged {
-        output::warn(&format!("the point is crash-consistent at best: {reason}"));
     }
     Ok(Outcome::findings_if(!report.findings.is_empty() || not_converged.is_some()))
 }
